@@ -1,0 +1,68 @@
+"""Parameter types and options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from n2nspec.diagnostics import fail
+from n2nspec.spec import parse_override
+
+__all__ = ["DEVICE", "FORMAT", "SIZE", "overrides", "spec_files"]
+
+
+class _Size(click.ParamType[tuple[int, int]]):
+    """HEIGHTxWIDTH → (height, width)."""
+
+    name = "HEIGHTxWIDTH"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", str(value))
+        if not found or "0" in {found[1].lstrip("0") or "0", found[2].lstrip("0") or "0"}:
+            self.fail(f"expected HEIGHTxWIDTH in pixels, such as 32x32; received {value!r}", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+SIZE = _Size()
+FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
+)
+
+
+def spec_files(specs: tuple[str, ...]) -> list[str]:
+    """The specs named, or every spec in ./specs.
+
+    Raises:
+        DiagnosticError: none was named and there is none.
+    """
+    if specs:
+        return list(specs)
+    found = sorted(str(file) for file in Path("specs").glob("*") if file.suffix in (".toml", ".json"))
+    if not found:
+        raise fail("E101", "no spec was named, and there is none in ./specs", file="specs",
+                   help="name one, such as `n2nspec compile path/to/spec.toml --check`")  # fmt: skip
+    return found
+
+
+DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 …")
+
+
+def overrides(settings: tuple[str, ...]) -> dict[str, Any]:
+    """What `--set KEY=VALUE` says, by key; of a key given twice the last counts.
+
+    Raises:
+        DiagnosticError: a setting without `=`.
+    """
+    return dict(parse_override(setting) for setting in settings)

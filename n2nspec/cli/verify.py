@@ -1,0 +1,87 @@
+"""`n2nspec verify`: are the hand-written gradients right? Exit code 1 when one is not."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from n2nspec.cli._options import FORMAT, spec_files
+from n2nspec.cli._output import print_diagnostics, stdout
+from n2nspec.diagnostics import DiagnosticError, to_json
+from n2nspec.oracle import VerifyReport, verify
+from n2nspec.spec import load
+
+__all__ = ["command"]
+
+
+@click.command("verify", help="Check the gradients of SPECs (every spec in ./specs when none is named).")
+@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@FORMAT
+def command(specs: tuple[str, ...], form: str) -> int:
+    reports = []
+    for file in spec_files(specs):
+        try:
+            report = verify(load(file))
+        except DiagnosticError as error:
+            reports.append(
+                {"ok": False, "file": file, "diagnostics": [to_json(d) for d in error.diagnostics]}
+            )
+            if form == "text":
+                print_diagnostics(error.diagnostics)
+            continue
+        reports.append({"file": file, "diagnostics": [], **_document(report)})
+        if form == "text":
+            _print(file, report)
+    if form == "json":
+        click.echo(json.dumps(reports if not specs or len(specs) > 1 else reports[0], indent=2))
+    return 0 if all(report["ok"] for report in reports) else 1
+
+
+def _document(report: VerifyReport) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "name": report.spec,
+        "input_shape": list(report.input_shape),
+        "seed": report.seed,
+        "rows": [
+            {
+                "name": row.name, "type": row.type, "what": row.what, "method": row.method,
+                "absolute": _number(row.absolute), "relative": _number(row.relative),
+                "tolerance": row.tolerance, "ok": row.ok, "note": row.note,
+            }
+            for row in report.rows
+        ],
+    }  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _print(file: str, report: VerifyReport) -> None:
+    console = stdout()
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("node", "type", "what", "against"):
+        table.add_column(column, no_wrap=True)
+    for column in ("difference", "tolerance"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("")
+    before = ""
+    for row in report.rows:
+        verdict = row.verdict if row.ok else f"[red]{row.verdict}[/red] {escape(row.note)}"
+        name, kind = ("", "") if row.name == before else (row.name, row.type)
+        table.add_row(
+            name, kind, row.what, row.method, f"{row.relative:.1e}", f"{row.tolerance:.0e}", verdict
+        )
+        before = row.name
+    console.print(f"[bold]{escape(report.spec)}[/bold]  {escape(file)}", soft_wrap=True)
+    console.print(table)
+    shape = " × ".join(map(str, report.input_shape))
+    outcome = f"{len(report.failures)} FAIL" if report.failures else "all within tolerance"
+    console.print(f"{len(report.rows)} comparisons in float64 on {shape}: {outcome}\n")

@@ -1,0 +1,25 @@
+"""Errors and warnings as data. Floor 0: no torch, no other part of the package."""
+
+from n2nspec.diagnostics.codes import CODES
+from n2nspec.diagnostics.model import COMMAND_LINE, Diagnostic, DiagnosticError, Label, Span, fail
+from n2nspec.diagnostics.render import render, render_all, to_json
+from n2nspec.diagnostics.words import closest, describe_value, did_you_mean, listing, quote, render_path
+
+__all__ = [
+    "CODES",
+    "COMMAND_LINE",
+    "Diagnostic",
+    "DiagnosticError",
+    "Label",
+    "Span",
+    "closest",
+    "describe_value",
+    "did_you_mean",
+    "fail",
+    "listing",
+    "quote",
+    "render",
+    "render_all",
+    "render_path",
+    "to_json",
+]

@@ -1,0 +1,281 @@
+"""How one layer changes one spatial axis: exact integer size formulae and the pixels that are read.
+
+In: a size n along one axis (height or width). Out: the size after the layer, or None when the layer
+refuses n; the formula with the numbers in it; which input pixels an output pixel reads.
+
+The formulae are those of torch.nn.Conv2d and torch.nn.ConvTranspose2d
+(https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html, section "Shape").
+
+Every rule is affine with a period: size(n + period) = size(n) + gain for n >= start.
+`n2nspec.geometry.sizes` composes rules on that promise alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import gcd
+
+__all__ = ["SAME", "AxisRule", "Chain", "Repeat", "Same", "TransposedWindow", "Window"]
+
+
+class AxisRule(ABC):
+    """One layer's effect on one axis. `period`, `gain` and `start` are all at least 1, 0 and 1."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def period(self) -> int:
+        """M in size(n + M) = size(n) + gain."""
+
+    @property
+    @abstractmethod
+    def gain(self) -> int:
+        """c in size(n + period) = size(n) + c."""
+
+    @property
+    @abstractmethod
+    def start(self) -> int:
+        """The smallest size from which the periodic law holds and nothing is refused for being too small."""
+
+    @abstractmethod
+    def size(self, n: int) -> int | None:
+        """The size after the layer, at least 1; None when a layer refuses n."""
+
+    @abstractmethod
+    def formula(self, n: int) -> str:
+        """The size formula with the numbers in it, for an error message or a table."""
+
+    @abstractmethod
+    def reach(self, first: int, last: int) -> tuple[int, int] | None:
+        """The input pixels, first to last, that output pixels first to last read, far from any border.
+
+        The smallest interval that holds them all; pixels between its ends may be left out by a dilation.
+        None when those output pixels read nothing (a transposed convolution with stride > kernel).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Same(AxisRule):
+    """The axis passes unchanged, pixel by pixel."""
+
+    @property
+    def period(self) -> int:
+        return 1
+
+    @property
+    def gain(self) -> int:
+        return 1
+
+    @property
+    def start(self) -> int:
+        return 1
+
+    def size(self, n: int) -> int | None:
+        return n if n >= 1 else None
+
+    def formula(self, n: int) -> str:
+        return f"{n}"
+
+    def reach(self, first: int, last: int) -> tuple[int, int]:
+        return first, last
+
+
+SAME = Same()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window(AxisRule):
+    """A sliding window: convolution and pooling.
+
+    size(n) = floor((n + before + after - dilation·(kernel - 1) - 1) / stride) + 1
+
+    `smallest` is the smallest n that the padding mode accepts (reflection needs n > pad).
+    """
+
+    kernel: int
+    stride: int = 1
+    before: int = 0
+    after: int = 0
+    dilation: int = 1
+    smallest: int = 1
+
+    @property
+    def span(self) -> int:
+        """Pixels from the first to the last that one window touches."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def period(self) -> int:
+        return self.stride
+
+    @property
+    def gain(self) -> int:
+        return 1
+
+    @property
+    def start(self) -> int:
+        return max(self.smallest, self.span - self.before - self.after, 1)
+
+    def size(self, n: int) -> int | None:
+        if n < self.start:
+            return None
+        return (n + self.before + self.after - self.span) // self.stride + 1
+
+    def formula(self, n: int) -> str:
+        padding = f"2·{self.before}" if self.before == self.after else f"{self.before} + {self.after}"
+        result = (n + self.before + self.after - self.span) // self.stride + 1
+        numerator = f"{n} + {padding} - {self.dilation}·({self.kernel} - 1) - 1"
+        return f"floor(({numerator}) / {self.stride}) + 1 = {result}"
+
+    def reach(self, first: int, last: int) -> tuple[int, int]:
+        return first * self.stride - self.before, last * self.stride - self.before + self.span - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransposedWindow(AxisRule):
+    """Transposed convolution: each input pixel is spread over a window of the output.
+
+    size(n) = (n - 1)·stride - 2·padding + dilation·(kernel - 1) + output_padding + 1
+    """
+
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    output_padding: int = 0
+    dilation: int = 1
+
+    @property
+    def period(self) -> int:
+        return 1
+
+    @property
+    def gain(self) -> int:
+        return self.stride
+
+    @property
+    def _constant(self) -> int:
+        """size(n) = n·stride + constant."""
+        return self.dilation * (self.kernel - 1) + self.output_padding + 1 - 2 * self.padding - self.stride
+
+    @property
+    def start(self) -> int:
+        # n·stride + constant >= 1, rounded up
+        return max(1, -((self._constant - 1) // self.stride))
+
+    def size(self, n: int) -> int | None:
+        return n * self.stride + self._constant if n >= self.start else None
+
+    def formula(self, n: int) -> str:
+        return (
+            f"({n} - 1)·{self.stride} - 2·{self.padding} + {self.dilation}·({self.kernel} - 1)"
+            f" + {self.output_padding} + 1 = {n * self.stride + self._constant}"
+        )
+
+    def reach(self, first: int, last: int) -> tuple[int, int] | None:
+        # Input i writes outputs i·stride - padding + t·dilation, t = 0 … kernel - 1. Outputs in the gaps
+        # between those (dilation or stride wider than the kernel) read nothing.
+        sources = [i for j in range(first, last + 1) for i in self._sources(j)]
+        return (min(sources), max(sources)) if sources else None
+
+    def _sources(self, output: int) -> list[int]:
+        shifted = [output + self.padding - t * self.dilation for t in range(self.kernel)]
+        return [s // self.stride for s in shifted if s % self.stride == 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat(AxisRule):
+    """Nearest-neighbour upsampling: every pixel is repeated `factor` times. size(n) = factor·n."""
+
+    factor: int
+
+    @property
+    def period(self) -> int:
+        return 1
+
+    @property
+    def gain(self) -> int:
+        return self.factor
+
+    @property
+    def start(self) -> int:
+        return 1
+
+    def size(self, n: int) -> int | None:
+        return n * self.factor if n >= 1 else None
+
+    def formula(self, n: int) -> str:
+        return f"{n}·{self.factor} = {n * self.factor}"
+
+    def reach(self, first: int, last: int) -> tuple[int, int]:
+        return first // self.factor, last // self.factor
+
+
+@dataclass(frozen=True, slots=True)
+class Chain(AxisRule):
+    """Rules one after the other, as one layer."""
+
+    rules: tuple[AxisRule, ...]
+
+    def _law(self) -> tuple[int, int]:
+        period = gain = 1
+        for rule in self.rules:
+            repeats = rule.period // gcd(
+                rule.period, gain
+            )  # whole periods that move the next rule's by whole ones
+            period *= repeats
+            gain = gain * repeats // rule.period * rule.gain
+        return period, gain
+
+    @property
+    def period(self) -> int:
+        return self._law()[0]
+
+    @property
+    def gain(self) -> int:
+        return self._law()[1]
+
+    @property
+    def start(self) -> int:
+        # sizes never shrink as n grows, so the accepted ones are all those from some n on
+        high = 1
+        while not self._regular(high):
+            high *= 2
+        low = high // 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._regular(middle) else (middle, high)
+        return high
+
+    def _regular(self, n: int) -> bool:
+        size: int | None = n
+        for rule in self.rules:
+            if size is None or size < rule.start:
+                return False
+            size = rule.size(size)
+        return True
+
+    def size(self, n: int) -> int | None:
+        size: int | None = n if n >= 1 else None
+        for rule in self.rules:
+            size = None if size is None else rule.size(size)
+        return size
+
+    def formula(self, n: int) -> str:
+        texts = []
+        size: int | None = n
+        for rule in self.rules:
+            if size is None:
+                break
+            if rule != SAME:
+                texts.append(rule.formula(size))
+            size = rule.size(size)
+        return ", then ".join(texts) or SAME.formula(n)
+
+    def reach(self, first: int, last: int) -> tuple[int, int] | None:
+        """As for one rule, but an interval that holds what is read: inner pixels are not told apart."""
+        interval: tuple[int, int] | None = (first, last)
+        for rule in reversed(self.rules):
+            interval = None if interval is None else rule.reach(*interval)
+        return interval

@@ -1,0 +1,322 @@
+"""Sizes of every node as an exact function of the picture's size, and the set of sizes that work.
+
+In: axis rules of the layers, one after the other. Out: `SizeFunction`, affine with a period:
+
+    f(h + period) = f(h) + gain   for every h >= start
+
+a class of functions that is closed under composition with an `AxisRule`. Comparing two of them gives a
+`SizeSet`, the picture sizes for which a condition holds, closed under intersection. Both are kept in a
+normal form, so equal functions and equal sets compare equal, and both state facts about *all* sizes:
+a table over one period and what lies before it is a proof, not a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from math import gcd, lcm
+
+from n2nspec.geometry.axis import AxisRule
+from n2nspec.geometry.errors import SizeLimitError
+
+__all__ = ["ALL_SIZES", "IDENTITY", "SizeFunction", "SizeSet", "constant"]
+
+
+LONGEST = 2**18
+"""Pixels beyond any picture's side. A law that needs more to be told is a typo in the spec."""
+
+
+def _check_length(sizes: int) -> None:
+    if sizes > LONGEST:
+        raise SizeLimitError(
+            f"the strides and kernels up to here only make sense for pictures of some {sizes} pixels a side;"
+            f" {LONGEST} is the limit",
+            help="check stride, kernel_size, dilation and scale_factor for a typo",
+        )
+
+
+def _smallest_period(table: tuple[object, ...], fits: Callable[[int], bool]) -> int:
+    """The smallest divisor of len(table) for which `fits`."""
+    length = len(table)
+    return next(d for d in range(1, length + 1) if length % d == 0 and fits(d))
+
+
+@dataclass(frozen=True)
+class SizeFunction:
+    """f(h) for h >= 1: `head` below `start`, then `table` with a period; None where h is refused.
+
+    `first` is the smallest size that is not refused by everything below it: head covers
+    first … start - 1, and all sizes below `first` are refused.
+    """
+
+    first: int
+    head: tuple[int | None, ...]
+    table: tuple[int | None, ...]
+    gain: int
+
+    @property
+    def start(self) -> int:
+        return self.first + len(self.head)
+
+    @property
+    def period(self) -> int:
+        return len(self.table)
+
+    def __call__(self, h: int) -> int | None:
+        """The size for picture size h; None when h is refused."""
+        if h < self.first:
+            return None
+        if h < self.start:
+            return self.head[h - self.first]
+        turns, phase = divmod(h - self.start, self.period)
+        value = self.table[phase]
+        return None if value is None else value + turns * self.gain
+
+    def then(self, rule: AxisRule) -> SizeFunction:
+        """The size after one more layer.
+
+        With f(h + M) = f(h) + c and a rule of period d and gain a, the composition has period
+        k·M and gain a·k·c/d, where k = d / gcd(d, c) is the fewest periods that move f by a multiple of d.
+
+        Raises:
+            SizeLimitError: period or least size go beyond any picture.
+        """
+        repeats = rule.period // gcd(rule.period, self.gain) if self.gain else 1
+        period = self.period * repeats
+        gain = self.gain * repeats // rule.period * rule.gain if self.gain else 0
+        start = self.start
+        if self.gain:  # far enough that every phase has left the rule's irregular beginning behind
+            lowest = min((v for v in self.table if v is not None), default=rule.start)
+            start += max(0, -(-(rule.start - lowest) // self.gain)) * self.period
+        _check_length(start + period)
+
+        def value(h: int) -> int | None:
+            size = self(h)
+            return None if size is None else rule.size(size)
+
+        return _size_function(
+            first=self.first,
+            head=[value(h) for h in range(self.first, start)],
+            table=[value(h) for h in range(start, start + period)],
+            gain=gain,
+        )
+
+    def equals(self, other: SizeFunction) -> SizeSet:
+        """The picture sizes for which both are defined and equal.
+
+        Raises:
+            SizeLimitError: the common period goes beyond any picture.
+        """
+        start = max(self.start, other.start)
+        period = lcm(self.period, other.period)
+        _check_length(start + period)
+        drift = self.gain * (period // self.period) - other.gain * (period // other.period)
+
+        def gap(h: int) -> int | None:
+            a, b = self(h), other(h)
+            return None if a is None or b is None else a - b
+
+        if not drift:
+            return SizeSet.of(lambda h: gap(h) == 0, start=start, period=period)
+        # the two drift apart: gap(h + t·period) = gap(h) + t·drift is 0 at most once
+        meetings = [h for h in range(1, start) if gap(h) == 0]
+        for h in range(start, start + period):
+            apart = gap(h)
+            if apart is not None and apart % drift == 0 and -apart // drift >= 0:
+                meetings.append(h + -apart // drift * period)
+        return SizeSet.finite(meetings)
+
+    @cached_property
+    def domain(self) -> SizeSet:
+        """The picture sizes that are not refused."""
+        return SizeSet.of(lambda h: self(h) is not None, start=self.start, period=self.period)
+
+    def render(self, symbol: str, within: SizeSet | None = None) -> str:
+        """A formula in Python's integer arithmetic, such as `(H+1)//2` or `4*((H+3)//4)`.
+
+        It holds for the sizes of `within` (from `start` on) and is as short as that allows: `H` instead of
+        `4*((H+3)//4)` when H is a multiple of 4.
+        """
+        start, period = self.start, self.period
+        if within is not None:
+            start, period = max(start, within.start), lcm(period, within.period)
+        sizes = [h for h in range(start, start + 2 * period) if within is None or h in within]
+        points = [(h, v) for h in sizes if (v := self(h)) is not None]
+        if not points or len(points) < len(sizes):
+            return f"size({symbol})"
+        if not self.gain:
+            values = {v for _, v in points}
+            return str(values.pop()) if len(values) == 1 else f"size({symbol})"
+        common = gcd(self.gain, self.period)
+        up, down = self.gain // common, self.period // common
+        base = points[0][1]
+        step = gcd(self.gain * (period // self.period), *(v - base for _, v in points))
+        # f = scale·floor((up·h + shift) / down) + rest, the plain floor first
+        forms = [(1, 0), *((step, rest) for rest in sorted({base % step, base % step - step}, key=abs))]
+        for scale, rest in forms:
+            shared = gcd(up, scale * down)
+            top, bottom = up // shared, scale * down // shared
+            # every point bounds the shift from both sides
+            least = max(bottom * ((v - rest) // scale) - top * h for h, v in points)
+            most = min(bottom * ((v - rest) // scale) + bottom - 1 - top * h for h, v in points)
+            exact = all((v - rest) % scale == 0 for _, v in points)
+            if exact and least <= most:
+                shift = min(max(0, least), most)
+                return _affine_text(symbol, up=top, down=bottom, shift=shift, scale=scale, rest=rest)
+        return f"size({symbol})"
+
+
+def _affine_text(symbol: str, *, up: int, down: int, shift: int, scale: int, rest: int) -> str:
+    if down == 1:  # one plain affine function
+        up, shift = up * scale, shift * scale + rest
+        scale, rest = 1, 0
+    inner = f"{up}*{symbol}" if up != 1 else symbol
+    if shift:
+        inner += f"{shift:+d}"
+    if down != 1:
+        inner = f"({inner})//{down}" if shift or up != 1 else f"{inner}//{down}"
+    if scale != 1:
+        inner = f"{scale}*({inner})"
+    return inner + (f"{rest:+d}" if rest else "")
+
+
+def _size_function(*, first: int, head: list[int | None], table: list[int | None], gain: int) -> SizeFunction:
+    """The normal form: shortest period, then the earliest start, then no refused sizes in front."""
+
+    def fits(d: int) -> bool:
+        step, rest = divmod(gain * d, len(table))
+        return rest == 0 and all(
+            (b is None) if a is None else b == a + step for a, b in zip(table, table[d:], strict=False)
+        )
+
+    period = _smallest_period(tuple(table), fits)
+    gain = gain * period // len(table)
+    table = table[:period]
+    while head:  # roll the start back over a head that already follows the law
+        expected = None if table[-1] is None else table[-1] - gain
+        if head[-1] != expected:
+            break
+        table = [head.pop(), *table[:-1]]
+    dropped = 0
+    while dropped < len(head) and head[dropped] is None:
+        dropped += 1
+    return SizeFunction(first=first + dropped, head=tuple(head[dropped:]), table=tuple(table), gain=gain)
+
+
+def constant(size: int) -> SizeFunction:
+    """The size does not depend on the picture."""
+    return SizeFunction(first=1, head=(), table=(size,), gain=0)
+
+
+IDENTITY = SizeFunction(first=1, head=(), table=(1,), gain=1)
+"""The picture's own size."""
+
+
+@dataclass(frozen=True)
+class SizeSet:
+    """The picture sizes for which something holds: single ones below `start`, then residues.
+
+    h >= start belongs when h % period is in `remainders`; below it, when it is in `exceptions`.
+    """
+
+    period: int
+    remainders: tuple[int, ...]
+    start: int
+    exceptions: tuple[int, ...]
+
+    @classmethod
+    def of(cls, holds: Callable[[int], bool], *, start: int, period: int) -> SizeSet:
+        """The normal form of a condition that is periodic from `start` on."""
+        residues = sorted(h % period for h in range(start, start + period) if holds(h))
+        below = [h for h in range(1, start) if holds(h)]
+        return cls._normal(period, residues, start, below)
+
+    @classmethod
+    def finite(cls, members: Iterable[int]) -> SizeSet:
+        """Just these sizes."""
+        below = sorted(members)
+        return cls._normal(1, (), below[-1] + 1 if below else 1, below)
+
+    @classmethod
+    def _normal(cls, period: int, residues: Iterable[int], start: int, below: list[int]) -> SizeSet:
+        members = set(residues)
+        flags = tuple(r in members for r in range(period))
+        period = _smallest_period(flags, lambda d: all(flags[i] == flags[i % d] for i in range(len(flags))))
+        members = {r for r in range(period) if flags[r]}
+        known = set(below)
+        while start > 1 and (start - 1 in known) == ((start - 1) % period in members):
+            start -= 1
+            known.discard(start)
+        if members:  # the smallest size of the regular part, not merely where the law begins
+            while start % period not in members:
+                start += 1
+        return cls(
+            period=period, remainders=tuple(sorted(members)), start=start, exceptions=tuple(sorted(known))
+        )
+
+    def __contains__(self, h: int) -> bool:
+        return h in self.exceptions if h < self.start else h % self.period in self.remainders
+
+    def __and__(self, other: SizeSet) -> SizeSet:
+        """The sizes in both.
+
+        Raises:
+            SizeLimitError: the common period goes beyond any picture.
+        """
+        if self == other or other == ALL_SIZES:
+            return self
+        for one, another in ((self, other), (other, self)):
+            if not one.remainders:
+                return SizeSet.finite(h for h in one.exceptions if h in another)
+        start, period = max(self.start, other.start), lcm(self.period, other.period)
+        _check_length(start + period)
+        return SizeSet.of(lambda h: h in self and h in other, start=start, period=period)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.remainders and not self.exceptions
+
+    @property
+    def smallest(self) -> int | None:
+        """The smallest member; None for the empty set."""
+        return self.at_least(1)
+
+    @property
+    def maximum(self) -> int | None:
+        """The largest member of a finite set; None when there is none."""
+        return None if self.remainders or not self.exceptions else self.exceptions[-1]
+
+    def at_least(self, h: int) -> int | None:
+        """The smallest member that is h or more; None past the end of a finite set."""
+        candidates = [e for e in self.exceptions if e >= h]
+        if candidates:
+            return candidates[0]
+        if not self.remainders:
+            return None
+        h = max(h, self.start)
+        return next(k for k in range(h, h + self.period) if k in self)
+
+    def render(self, symbol: str) -> str:
+        """One phrase, such as "any multiple of 4 from 4" or "H % 4 in {0, 3} from 3"."""
+        if self.is_empty:
+            return "no size"
+        parts = []
+        if self.remainders:
+            if self.period == 1:
+                parts.append(f"any size from {self.start}")
+            elif self.remainders == (0,):
+                parts.append(f"any multiple of {self.period} from {self.start}")
+            else:
+                parts.append(f"{symbol} % {self.period} in {_braces(self.remainders)} from {self.start}")
+        if self.exceptions:
+            parts.append(("also " if parts else "only ") + _braces(self.exceptions))
+        return ", ".join(parts)
+
+
+def _braces(numbers: Iterable[int]) -> str:
+    return "{" + ", ".join(map(str, numbers)) + "}"
+
+
+ALL_SIZES = SizeSet(period=1, remainders=(0,), start=1, exceptions=())
+"""Every size from 1."""

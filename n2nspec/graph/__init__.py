@@ -1,0 +1,22 @@
+"""The module graph and what follows from it without running it: shapes, sizes, receptive field, cost."""
+
+from n2nspec.graph.build import build
+from n2nspec.graph.cost import Cost, NodeCost, cost
+from n2nspec.graph.model import Graph, Node, ShapedGraph, ShapedNode
+from n2nspec.graph.receptive import Reach, receptive_field
+from n2nspec.graph.shapes import analyse, shape
+
+__all__ = [
+    "Cost",
+    "Graph",
+    "Node",
+    "NodeCost",
+    "Reach",
+    "ShapedGraph",
+    "ShapedNode",
+    "analyse",
+    "build",
+    "cost",
+    "receptive_field",
+    "shape",
+]

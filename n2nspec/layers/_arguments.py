@@ -1,0 +1,61 @@
+"""Constructors that follow from a pydantic model: signature, binding, and errors a caller understands.
+
+In: a model and what was passed. Out: arguments by name, or a validated model. Layers, losses and optimisers
+on their own are built this way, so their arguments are the spec's fields by construction.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+__all__ = ["bind", "signature", "validated"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def signature(
+    model: type[BaseModel], *, leading: Iterable[str] = (), trailing: Mapping[str, Any] | None = None
+) -> inspect.Signature:
+    """`leading` arguments without default, the model's fields but `type`, then `trailing` with defaults."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in leading]
+    for name, field in model.model_fields.items():
+        if name != "type":
+            default = inspect.Parameter.empty if field.is_required() else field.default
+            parameters.append(inspect.Parameter(name, kind, default=default))
+    parameters += [inspect.Parameter(name, kind, default=value) for name, value in (trailing or {}).items()]
+    return inspect.Signature(parameters)
+
+
+def bind(
+    name: str, expected: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments that were given, by name.
+
+    Raises:
+        TypeError: they are not what `expected` takes.
+    """
+    try:
+        return dict(expected.bind(*args, **kwargs).arguments)
+    except TypeError as error:
+        raise TypeError(f"{name}{expected}: {error}") from None
+
+
+def validated(name: str, model: type[Model], fields: Mapping[str, Any]) -> Model:
+    """The model with these fields.
+
+    Raises:
+        ValueError: every fault of every field, in one sentence each.
+    """
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        faults = (
+            f"{'.'.join(str(part) for part in fault['loc']) or 'arguments'}: {fault['msg']}"
+            for fault in error.errors(include_url=False)
+        )
+        raise ValueError(f"{name}: {'; '.join(faults)}") from None

@@ -1,0 +1,147 @@
+"""What a loss is: how far a prediction is from its target, number by number, and the slope of that.
+
+In: prediction and target of one shape. Out: their loss, reduced to one number, and the gradient of the
+prediction. A loss is a Module of its own: backward runs through it first, then through the network.
+
+A loss is one file that subclasses `LossSpec`; see `mse.py` for a whole one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from n2nspec.layers._arguments import bind, signature, validated
+from n2nspec.layers._base import BadCase, Case
+from n2nspec.layers._module import Module
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Loss", "LossSpec"]
+
+
+class LossSpec(BaseModel):
+    """The spec fields of a loss and its mathematics. Subclasses are frozen values.
+
+    Their `CASES` hold the fields, and the shape of prediction and target as the only input.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    type: str
+    reduction: Literal["mean", "sum"] = Field(
+        "mean", description="How the numbers become one; the mean is over all dimensions."
+    )
+
+    twin: ClassVar[str] = ""
+    """Dotted name of the torch.nn counterpart, whose constructor takes the same fields."""
+    CASES: ClassVar[tuple[Case, ...]] = ()
+    BAD_CASES: ClassVar[tuple[BadCase, ...]] = ()
+
+    @abstractmethod
+    def terms(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Any]:
+        """The loss of each number, and what `slopes` needs. Never changes its arguments."""
+
+    @abstractmethod
+    def slopes(self, saved: Any, scale: Tensor | float) -> Tensor:
+        """The derivative of each term by its prediction, times `scale`."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Any]:
+        """The loss as a tensor without dimensions, and what backward needs.
+
+        Raises:
+            ValueError: the shapes differ; nothing is broadcast.
+        """
+        terms, saved = self.checked_terms(prediction, target)
+        if self.reduction == "sum":
+            return terms.sum(), (saved, 1)
+        return terms.mean(), (saved, terms.numel())
+
+    def backward(self, saved: Any, g: Tensor | float = 1) -> Tensor:
+        """The gradient of the prediction, given that of the loss."""
+        kept, count = saved
+        return self.slopes(kept, g / count)
+
+    def checked_terms(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Any]:
+        """`terms`, after a look at the shapes.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if prediction.shape != target.shape:
+            raise ValueError(
+                f"{self.type}: prediction and target must have one shape;"
+                f" received {tuple(prediction.shape)} and {tuple(target.shape)}"
+            )
+        return self.terms(prediction, target)
+
+    def twin_fields(self) -> dict[str, Any]:
+        """Keyword arguments of the twin's constructor."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "type"}
+
+
+class Loss(Module):
+    """The shell over one `LossSpec`: its constructor takes the spec's fields in their order.
+
+    `reduction` may also be "none", which keeps the loss of each number.
+    """
+
+    spec_type: ClassVar[type[LossSpec]]
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = signature(cls.spec_type)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        name = type(self).__name__
+        arguments = bind(name, type(self).__signature__, args, kwargs)
+        self._reduced = arguments.get("reduction", "mean") != "none"
+        if not self._reduced:
+            del arguments["reduction"]  # a spec needs one number to minimise, so it knows no "none"
+        self.spec = validated(name, self.spec_type, arguments)
+        self.reduction: str = self.spec.reduction if self._reduced else "none"
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The loss of (prediction, target).
+
+        Raises:
+            ValueError: not two tensors of one shape.
+        """
+        name = type(self).__name__
+        if len(inputs) != 2:
+            raise ValueError(f"{name}: expected a prediction and a target; received {len(inputs)} inputs")
+        prediction, target = (x.detach() for x in inputs)
+        run = self.spec.forward if self._reduced else self.spec.checked_terms
+        loss, saved = run(prediction, target)
+        self._remember((saved, loss.shape))
+        return loss
+
+    def backward(self, *grad_outputs: Tensor | float) -> Tensor:
+        """The gradient of the prediction; `backward()` is `backward(1)`.
+
+        Raises:
+            RuntimeError: no forward pass is waiting for its backward.
+            ValueError: a gradient that has not the shape of the loss.
+        """
+        g = grad_outputs[0] if grad_outputs else 1
+        saved, shape = self._recall()
+        if not isinstance(g, (int, float)):
+            g = g.detach()
+            if g.shape != shape:
+                self._stack.append((saved, shape))
+                raise ValueError(
+                    f"{type(self).__name__}.backward: expected a gradient of shape {tuple(shape)};"
+                    f" received {tuple(g.shape)}"
+                )
+        return self.spec.backward(saved, g) if self._reduced else self.spec.slopes(saved, g)
+
+    def __repr__(self) -> str:
+        fields = self.spec.model_dump(exclude={"type", "reduction"}, exclude_defaults=True)
+        arguments = [f"reduction={self.reduction!r}", *(f"{key}={value!r}" for key, value in fields.items())]
+        return f"{type(self).__name__}({', '.join(arguments)})"

@@ -1,0 +1,169 @@
+"""What an optimiser is: one update of one parameter, and a shell that remembers its state.
+
+In: (parameter, gradient) pairs, as `Module.param()` gives them. Out: parameters changed in place by `step`.
+Executors that lay their parameters out differently call `OptimizerSpec.update` themselves.
+
+An optimiser is one file that subclasses `OptimizerSpec`; see `sgd.py` for a whole one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+from n2nspec._lazy import torch
+from n2nspec.layers._arguments import bind, signature, validated
+from n2nspec.layers._module import check_state
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["NonNegative", "Optimizer", "OptimizerSpec", "SpecOptimizer"]
+
+NonNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+"""A finite number of 0 or more."""
+
+
+class OptimizerSpec(BaseModel):
+    """The spec fields of an optimiser and its update. Subclasses are frozen values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    type: str
+    lr: NonNegative = Field(1e-3, description="Learning rate: the size of a step.")
+
+    twin: ClassVar[str] = ""
+    """Dotted name of the torch.optim counterpart, whose constructor takes the same fields."""
+    state: ClassVar[tuple[str, ...]] = ()
+    """Names of the tensors, shaped like the parameter and 0 at first, that an update carries along."""
+
+    def init_state(self, param: Tensor) -> dict[str, Tensor]:
+        """The state before the first step."""
+        return {name: torch.zeros_like(param) for name in self.state}
+
+    @abstractmethod
+    def update(self, param: Tensor, grad: Tensor, state: Mapping[str, Tensor], step: int) -> None:
+        """One step, in place on `param` and on the tensors in `state`. `step` counts from 1."""
+
+    def twin_fields(self) -> dict[str, Any]:
+        """Keyword arguments of the twin's constructor, besides the parameters."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "type"}
+
+
+class Optimizer(ABC):
+    """Anything that changes parameters along their gradients.
+
+    `params` are (parameter, gradient) pairs, or tensors whose gradient is in `.grad` (zeros if there is none
+    yet). A gradient that sits in the parameter's `.grad` is read from there at every step.
+
+    Raises:
+        ValueError: no parameters, or one of them twice.
+    """
+
+    def __init__(self, params: Iterable[tuple[Tensor, Tensor] | Tensor]) -> None:
+        self._pairs: list[tuple[Tensor, Tensor | None]] = []  # None: in .grad
+        for entry in params:
+            if isinstance(entry, tuple):
+                parameter, gradient = entry
+                if gradient.shape != parameter.shape:
+                    raise ValueError(
+                        f"{type(self).__name__}: a parameter of shape {tuple(parameter.shape)} came with a"
+                        f" gradient of shape {tuple(gradient.shape)}"
+                    )
+                self._pairs.append((parameter, None if parameter.grad is gradient else gradient))
+            else:
+                if entry.grad is None:
+                    entry.grad = torch.zeros_like(entry)
+                self._pairs.append((entry, None))
+        if not self._pairs:
+            raise ValueError(f"{type(self).__name__}: expected parameters; received none")
+        if len({id(parameter) for parameter, _ in self._pairs}) < len(self._pairs):
+            raise ValueError(
+                f"{type(self).__name__}: one parameter was given twice; it would be stepped twice"
+            )
+
+    @abstractmethod
+    def step(self) -> None:
+        """One step along the present gradients."""
+
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """(parameter, gradient) with the present gradients.
+
+        Raises:
+            RuntimeError: a gradient has been taken away.
+        """
+        pairs = []
+        for index, (parameter, gradient) in enumerate(self._pairs):
+            gradient = parameter.grad if gradient is None else gradient
+            if gradient is None:
+                raise RuntimeError(f"{type(self).__name__}: parameter {index} has no gradient")
+            pairs.append((parameter.detach(), gradient.detach()))
+        return pairs
+
+    def zero_grad(self) -> None:
+        """Sets every gradient to 0, in place."""
+        for _, gradient in self.pairs():
+            gradient.zero_()
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """Copies of everything that a later step depends on, besides parameters and `lr` and the like."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor | int]) -> None:
+        """Takes up where `state_dict` was taken.
+
+        Raises:
+            ValueError: names or shapes differ; nothing has been changed then.
+        """
+        check_state({}, state)  # type: ignore[arg-type]
+
+
+class SpecOptimizer(Optimizer):
+    """The shell over one `OptimizerSpec`: its constructor takes `params`, then the spec's fields in order."""
+
+    spec_type: ClassVar[type[OptimizerSpec]]
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = signature(cls.spec_type, leading=("params",))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        name = type(self).__name__
+        arguments = bind(name, type(self).__signature__, args, kwargs)
+        super().__init__(arguments.pop("params"))
+        self.spec = validated(name, self.spec_type, arguments)
+        self._step = 0
+        self._states = [self.spec.init_state(parameter) for parameter, _ in self.pairs()]
+
+    def step(self) -> None:
+        pairs = self.pairs()
+        self._step += 1
+        for (parameter, gradient), state in zip(pairs, self._states, strict=True):
+            self.spec.update(parameter, gradient, state, self._step)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {f"{i}.{name}": t for i, state in enumerate(self._states) for name, t in state.items()}
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """`step`, and `INDEX.NAME` for each state tensor of each parameter."""
+        return {"step": self._step, **{name: tensor.clone() for name, tensor in self._tensors().items()}}
+
+    def load_state_dict(self, state: Mapping[str, Tensor | int]) -> None:
+        tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+        numbers = {name: value for name, value in state.items() if not isinstance(value, torch.Tensor)}
+        step = numbers.pop("step", None)
+        if isinstance(step, bool) or not isinstance(step, int) or step < 0 or numbers:
+            raise ValueError(
+                f"{type(self).__name__}: expected tensors and a whole number of steps; received"
+                f" step = {step!r} and {sorted(numbers)}"
+            )
+        own = self._tensors()
+        check_state({name: tuple(tensor.shape) for name, tensor in own.items()}, tensors)
+        self._step = step
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name].detach())

@@ -1,0 +1,262 @@
+"""Every gradient of a spec against torch autograd and against finite differences, in float64.
+
+In: a spec. Out: a report with one row a tensor: each layer on the input shape that it really has, the loss,
+the whole network with its loss, and 100 steps of the optimiser. Cotangents are random: an all-ones one hides
+errors whose sum is zero. Pictures are as small as the size contract allows from 32 pixels on, two a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from n2nspec.diagnostics import fail
+from n2nspec.geometry import Symbolic, concrete
+from n2nspec.graph import ShapedGraph, ShapedNode
+from n2nspec.layers._base import Needs
+from n2nspec.oracle.compare import difference, slope_difference
+from n2nspec.oracle.report import Method, VerifyReport, VerifyRow
+from n2nspec.oracle.twin import counterpart, layer_twin, loss_twin, quiet, twin
+from n2nspec.runtime import Model, compile
+from n2nspec.spec import Spec
+
+__all__ = ["AUTOGRAD_TOLERANCE", "OPTIMIZER_STEPS", "SLOPE_TOLERANCE", "verify"]
+
+AUTOGRAD_TOLERANCE = 1e-8
+"""The source report's own precision; float64 leaves about 1e-13."""
+SLOPE_TOLERANCE = 1e-6
+"""Central differences in float64 leave 1e-9 or less; a wrong gradient is off by 1e-2 or more."""
+OPTIMIZER_STEPS = 100
+PICTURE = 32
+BATCH = 2
+NOISE_FLOOR = 1e-7
+"""A gradient this much smaller than the largest beside it is judged on the scale of that one: float64 rounds
+to 1e-16 of the values that are summed, not of a sum that may cancel."""
+
+
+def verify(spec: Spec, *, seed: int = 0) -> VerifyReport:
+    """Compares the hand-written gradients of a spec with autograd's (1e-8) and with slopes (1e-6).
+
+    Args:
+        spec: from `n2nspec.load`.
+        seed: of weights, pictures, cotangents and directions.
+
+    Raises:
+        DiagnosticError: the spec's graph does not fit together.
+    """
+    model = compile(spec, engine="reference", dtype="float64", seed=seed)
+    graph = model.graph
+    values = _sizes(graph)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in graph.shapes.items():
+        numbers = concrete(shape, values)
+        assert numbers is not None, f"the size contract lets through {values}, which {name} refuses"
+        shapes[name] = numbers
+    check = _Checker(model, shapes, seed)
+    rows = [row for node in graph.nodes for row in check.layer(node)]
+    rows += [*check.loss(), *check.network(), *check.optimizer()]
+    return VerifyReport(spec=spec.name, input_shape=shapes[graph.input_name], seed=seed, rows=tuple(rows))
+
+
+def _sizes(graph: ShapedGraph) -> dict[str, int]:
+    """A small value for each symbol of the input: two pictures, 32 pixels or a little more."""
+    batch = graph.input_shape[0] if len(graph.input_shape) in (2, 4) else None
+    values = {}
+    for symbol, sizes in graph.sizes.items():
+        wanted = BATCH if isinstance(batch, Symbolic) and batch.symbol == symbol else PICTURE
+        size = sizes.at_least(wanted) or sizes.maximum
+        if size is None:
+            raise fail("E207", f"no value of {symbol} satisfies the graph", file=graph.spec.source_file)
+        values[symbol] = size
+    return values
+
+
+class _Checker:
+    """Draws the numbers and makes the rows; everything in float64 on the CPU."""
+
+    def __init__(self, model: Model, shapes: Mapping[str, tuple[int, ...]], seed: int) -> None:
+        self.model = model
+        self.graph = model.graph
+        self.shapes = shapes
+        self.generator = Generator().manual_seed(seed)
+
+    def _randn(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, dtype=torch.float64, generator=self.generator)
+
+    def _rand(self, shape: tuple[int, ...]) -> Tensor:
+        """Numbers like pixels, kept from 0 and 1, where the logarithm of a loss would end."""
+        return torch.rand(shape, dtype=torch.float64, generator=self.generator) * 0.9 + 0.05
+
+    def layer(self, node: ShapedNode) -> Iterator[VerifyRow]:
+        """Forward, input gradients and parameter gradients of a node's pure functions."""
+        layer = node.layer
+        xs = [self._randn(self.shapes[name]) for name in node.inputs]
+        weights = self.model.parameters()
+        params = {p.name: weights[f"{node.name}.{p.name}"].clone() for p in node.parameters}
+        y, saved = layer.forward(params, *xs)
+        gy = self._randn(self.shapes[node.name])
+        gxs, gparams = layer.backward(params, saved, gy, Needs(inputs=(True,) * len(xs)))
+
+        module = layer_twin(layer, tuple(self.shapes[name] for name in node.inputs)).to(torch.float64)
+        module.load_state_dict(params)
+        y_theirs, theirs = _autograd(module, xs, gy)
+        yield self._row(node.name, layer.type, "forward", y, y_theirs)
+
+        inputs = {_input_label(i, len(xs)): (x, gxs[i]) for i, x in enumerate(xs)}
+        slots = [(f"{label} gradient", x, g, theirs[i]) for i, (label, (x, g)) in enumerate(inputs.items())]
+        slots += [(f"{key} gradient", params[key], gparams.get(key), theirs[key]) for key in params]
+
+        def output() -> float:
+            return float((layer.forward(params, *xs)[0] * gy).sum())
+
+        yield from self._gradients(node.name, layer.type, slots, output)
+
+    def loss(self) -> Iterator[VerifyRow]:
+        """The loss alone, on the network's output shape."""
+        loss = self.model.spec.train.loss
+        shape = self.shapes[self.graph.output]
+        prediction, target = self._rand(shape), self._rand(shape)
+        value, saved = loss.forward(prediction, target)
+        g = self._randn(())
+        gradient = loss.backward(saved, g)
+        value_theirs, theirs = _autograd(lambda x: loss_twin(loss)(x, target), [prediction], g)
+        yield self._row("loss", loss.type, "forward", value, value_theirs)
+
+        def output() -> float:
+            return float(loss.forward(prediction, target)[0] * g)
+
+        slots = [("input gradient", prediction, gradient, theirs[0])]
+        yield from self._gradients("loss", loss.type, slots, output)
+
+    def network(self) -> Iterator[VerifyRow]:
+        """Forward, then loss and network backwards, with our executor and with autograd."""
+        model, loss = self.model, self.model.spec.train.loss
+        title = model.spec.name
+        x = self._rand(self.shapes[self.graph.input_name])
+        target = self._rand(self.shapes[self.graph.output])
+        model.train().zero_grad()
+        y = model.forward(x)
+        value, saved = loss.forward(y, target)
+        g = self._randn(())
+        gx = model.backward(loss.backward(saved, g))
+        gradients = {name: gradient.clone() for name, gradient in model.gradients().items()}
+
+        module = twin(self.graph, torch.float64)
+        module.load_state_dict(model.state_dict())
+        with torch.no_grad(), quiet():
+            y_theirs = module(x)
+        value_theirs, theirs = _autograd(module, [x], g, loss=lambda out: loss_twin(loss)(out, target))
+        yield self._row("network", title, "forward", y, y_theirs)
+        yield self._row("network", title, "loss", value, value_theirs)
+
+        params = model.parameters()
+        slots = [("input gradient", x, gx, theirs[0])]
+        slots += [(f"{key} gradient", params[key], gradients[key], theirs[key]) for key in params]
+        model.eval()  # many forward passes follow that no backward pass will want
+
+        def output() -> float:
+            return float(loss.forward(model.forward(x), target)[0] * g)
+
+        yield from self._gradients("network", title, slots, output)
+        model.train()
+
+    def optimizer(self) -> Iterator[VerifyRow]:
+        """The same 100 random gradients for our update rule and for torch.optim's."""
+        optimizer = self.model.spec.train.optimizer
+        ours = self.model.state_dict()
+        if not ours:
+            return
+        theirs = {name: torch.nn.Parameter(tensor.clone()) for name, tensor in ours.items()}
+        reference = counterpart(optimizer.twin)(list(theirs.values()), **optimizer.twin_fields())
+        states = {name: optimizer.init_state(tensor) for name, tensor in ours.items()}
+        # units that never fire have gradient 0 throughout: there Adam's epsilon decides
+        alive = {name: self._randn(tuple(tensor.shape)) > -1 for name, tensor in ours.items()}
+        worst: dict[str, VerifyRow] = {}
+        for step in range(1, OPTIMIZER_STEPS + 1):
+            size = float(10 ** (self._rand(()) * 4 - 3))  # gradients shrink and grow by orders of magnitude
+            for name, tensor in ours.items():
+                gradient = self._randn(tuple(tensor.shape)) * alive[name] * size
+                theirs[name].grad = gradient.clone()
+                optimizer.update(tensor, gradient, states[name], step)
+            reference.step()
+            for name, tensor in ours.items():
+                what = f"{name} after {OPTIMIZER_STEPS} steps"
+                expected = theirs[name].detach()
+                row = self._row("optimizer", optimizer.type, what, tensor, expected, "torch.optim")
+                if name not in worst or not row.relative <= worst[name].relative:
+                    worst[name] = row
+        yield from worst.values()
+
+    def _row(
+        self,
+        name: str,
+        type: str,
+        what: str,
+        ours: Tensor,
+        theirs: Tensor,
+        method: Method = "autograd",
+        floor: float = 0.0,
+    ) -> VerifyRow:
+        error = difference(ours, theirs, floor)
+        return VerifyRow(
+            name=name, type=type, what=what, method=method, absolute=error.absolute, relative=error.relative,
+            tolerance=AUTOGRAD_TOLERANCE, note=error.note,
+        )  # fmt: skip
+
+    def _gradients(
+        self,
+        name: str,
+        type: str,
+        slots: Sequence[tuple[str, Tensor, Tensor | None, Tensor]],
+        output: Callable[[], float],
+    ) -> Iterator[VerifyRow]:
+        """Two rows for each (what, tensor, our gradient, theirs); `output` reads the tensor in place."""
+        largest = max((float(theirs.abs().max()) for *_, theirs in slots if theirs.numel()), default=0.0)
+        longest = max((float(torch.linalg.vector_norm(theirs)) for *_, theirs in slots), default=0.0)
+        for what, tensor, ours, theirs in slots:
+            if ours is None:
+                yield VerifyRow(
+                    name=name, type=type, what=what, method="autograd", absolute=float("inf"),
+                    relative=float("inf"), tolerance=AUTOGRAD_TOLERANCE, note="backward gave no gradient",
+                )  # fmt: skip
+                continue
+            yield self._row(name, type, what, ours, theirs, floor=NOISE_FLOOR * largest)
+
+            def at(value: Tensor, tensor: Tensor = tensor) -> float:
+                before = tensor.clone()
+                tensor.copy_(value)
+                result = output()
+                tensor.copy_(before)
+                return result
+
+            slope = slope_difference(
+                at, tensor.clone(), ours, self.generator, SLOPE_TOLERANCE, floor=NOISE_FLOOR * longest
+            )
+            yield VerifyRow(
+                name=name, type=type, what=what, method="finite differences", absolute=slope.absolute,
+                relative=slope.relative, tolerance=SLOPE_TOLERANCE, note=slope.note,
+            )  # fmt: skip
+
+
+def _input_label(index: int, count: int) -> str:
+    return "input" if count == 1 else f"input {index + 1}"
+
+
+def _autograd(
+    function: Callable[..., Tensor],
+    xs: list[Tensor],
+    gy: Tensor,
+    loss: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, dict[int | str, Tensor]]:
+    """The output (after `loss`) and autograd's gradients: of input i under i, of a parameter by name."""
+    with torch.enable_grad(), quiet():
+        inputs = [x.clone().requires_grad_() for x in xs]
+        y = function(*inputs)
+        y = y if loss is None else loss(y)
+        params = dict(function.named_parameters()) if isinstance(function, torch.nn.Module) else {}
+        wanted = [*inputs, *params.values()]
+        gradients = torch.autograd.grad(y, wanted, gy, allow_unused=True, materialize_grads=True)
+    keys: list[int | str] = [*range(len(xs)), *params]
+    return y.detach(), dict(zip(keys, gradients, strict=True))

@@ -1,0 +1,5 @@
+"""Executors and the model that owns them."""
+
+from n2nspec.runtime.model import ENGINES, Model, compile
+
+__all__ = ["ENGINES", "Model", "compile"]

@@ -1,0 +1,20 @@
+"""Spec text → validated spec. In: TOML, JSON or a dict. Out: `Spec`, or every mistake with its place."""
+
+from n2nspec.spec.document import to_document, to_toml
+from n2nspec.spec.entries import ENTRIES, Entry
+from n2nspec.spec.load import load
+from n2nspec.spec.models import DataSpec, Require, Spec, TrainSpec
+from n2nspec.spec.overrides import parse_override
+
+__all__ = [
+    "ENTRIES",
+    "DataSpec",
+    "Entry",
+    "Require",
+    "Spec",
+    "TrainSpec",
+    "load",
+    "parse_override",
+    "to_document",
+    "to_toml",
+]

@@ -1,0 +1,237 @@
+"""The spec as validated data.
+
+In: a document, as TOML and JSON give it. Out: `Spec`, frozen, with pairs as tuples and defaults filled in.
+Whether the layers fit together is the graph's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    Strict,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from n2nspec.diagnostics import Span
+from n2nspec.layers._fields import PositivePair
+from n2nspec.losses import LOSSES, LossSpec
+from n2nspec.noise import NOISES, NoiseSpec
+from n2nspec.optim import OPTIMIZERS, OptimizerSpec
+from n2nspec.spec.entries import ENTRIES, ByType, Entry, Name
+from n2nspec.spec.origins import NOWHERE, Origins
+from n2nspec.spec.text import Path
+
+__all__ = ["TABLES", "UNIONS", "DataSpec", "Require", "Spec", "TrainSpec"]
+
+LARGEST_DIM = 2**31 - 1
+
+
+def _no_control_characters(text: str) -> str:
+    """Text ends up in file names and in files of other formats; a NUL or a lone surrogate breaks them."""
+    for character in text:
+        if (ord(character) < 32 and character not in "\n\t") or "\ud800" <= character <= "\udfff":
+            raise PydanticCustomError(
+                "text_range",
+                "Expected plain text; received the character {received}",
+                {"received": repr(character)},
+            )
+    return text
+
+
+Text = Annotated[str, Strict(), AfterValidator(_no_control_characters)]
+Place = Annotated[Text, Field(min_length=1, max_length=4096)]
+"""A path, or the name of something built in."""
+Reference = Annotated[str, Strict(), Field(min_length=1)]
+"""The name of a node; whether there is one is the graph's question."""
+
+
+def _as_dim(value: Any) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise PydanticCustomError("dim_type", 'Expected a number or a symbol such as "H"')
+    if isinstance(value, int):
+        if not 1 <= value <= LARGEST_DIM:
+            raise PydanticCustomError("dim_range", "Expected 1 or more")
+    elif not (value.isidentifier() and value.isascii()):
+        raise PydanticCustomError("dim_range", 'Expected a symbol such as "H", made of letters and digits')
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Annotation: so many items. Unlike pydantic's own, it does not count an item that is wrong as absent."""
+
+    least: int
+    most: int
+
+    def check(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self.least <= len(items) <= self.most:
+            raise PydanticCustomError(
+                "length_range", "Expected {least} to {most} entries", {"least": self.least, "most": self.most}
+            )
+        return items
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "minItems": self.least, "maxItems": self.most}
+
+
+Dims = Annotated[tuple[Annotated[int | str, BeforeValidator(_as_dim)], ...], Length(1, 8)]
+
+
+def _just_one(entries: dict[str, Any]) -> dict[str, Any]:
+    if len(entries) != 1:
+        raise PydanticCustomError(
+            "entries_range", "Expected exactly one entry; received {received}", {"received": len(entries)}
+        )
+    return entries
+
+
+def _as_version(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PydanticCustomError("version_type", "Expected the integer 1")
+    return value
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Require(_Table):
+    """What the author expects of the network; checked by `compile`."""
+
+    same_size: Annotated[tuple[Reference, ...], Length(2, 1000)] = Field(
+        (),
+        description="Nodes of equal height and width; this narrows the picture sizes that work.",
+    )
+
+
+class TrainSpec(_Table):
+    """How the network is trained."""
+
+    epochs: Annotated[int, Strict(), Field(ge=0, le=1_000_000)] = Field(
+        10, description="Passes over the training pairs."
+    )
+    batch_size: Annotated[int, Strict(), Field(ge=1, le=1_048_576)] = Field(
+        32, description="Pairs a step; the last batch of an epoch may be smaller."
+    )
+    seed: Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)] = Field(
+        0, description="Where all randomness starts: initial weights, order, crops, noise."
+    )
+    init: Literal["xavier", "he", "pytorch"] = Field(
+        "pytorch", description="Initialisation of the weights, uniform in each case."
+    )
+    dtype: Literal["float32", "float64"] = Field(
+        "float32", description="Floating-point type of the training."
+    )
+    loss: Annotated[LossSpec, ByType(LOSSES)] = Field(
+        default_factory=lambda: LOSSES["MSE"](), description="What is minimised."
+    )
+    optimizer: Annotated[OptimizerSpec, ByType(OPTIMIZERS)] = Field(
+        default_factory=lambda: OPTIMIZERS["Adam"](), description="The rule of the steps."
+    )
+
+
+class DataSpec(_Table):
+    """Where the pairs come from."""
+
+    train: Place = Field(
+        description='Training pairs: "builtin:photos", a .pkl, .npz or .npy file, or a folder with a/ and b/.'
+    )
+    val: Place | None = Field(None, description="Held-out pairs for the PSNR after each epoch, likewise.")
+    patch: PositivePair | None = Field(
+        None, description="Height and width of random crops; whole pictures when absent."
+    )
+    patches_per_epoch: Annotated[int, Strict(), Field(ge=1, le=2**31 - 1)] | None = Field(
+        None, description="Random crops an epoch; a number that suits the source when absent."
+    )
+    noise: Annotated[NoiseSpec, ByType(NOISES)] | None = Field(
+        None, description="Noise put on clean pictures, drawn twice and independently."
+    )
+
+
+class Spec(_Table):
+    """A whole spec: the network, and how and on what it is trained."""
+
+    spec_version: Annotated[Literal[1], BeforeValidator(_as_version)] = Field(
+        description="Version of the spec language; 1."
+    )
+    name: Name = Field(description="Name of the network; the run folder is called after it.")
+    description: Text = Field("", description="What the network is for, in the author's words.")
+    input: Annotated[dict[Name, Dims], AfterValidator(_just_one)] = Field(
+        description='Name and shape of the input: numbers, or symbols such as "H" for what may vary.'
+    )
+    encoder: tuple[Annotated[Entry, ByType(ENTRIES)], ...] = Field((), description="Layers, in order.")
+    decoder: tuple[Annotated[Entry, ByType(ENTRIES)], ...] = Field(
+        (), description="Layers, in order; the first follows the encoder's last."
+    )
+    output: Annotated[dict[Name, Reference], AfterValidator(_just_one)] | None = Field(
+        None, description="Name of the output and the node it is; the last layer when absent."
+    )
+    require: Require | None = Field(None, description="What the author expects of the sizes.")
+    train: TrainSpec = Field(default_factory=TrainSpec, description="How the network is trained.")
+    data: DataSpec | None = Field(None, description="Where the training pairs come from.")
+
+    _origins: Origins = PrivateAttr(default=NOWHERE)
+
+    @model_validator(mode="after")
+    def _has_layers(self) -> Self:
+        if not self.encoder and not self.decoder:
+            raise PydanticCustomError(
+                "no_layers",
+                "a network needs a layer",
+                {"help": "add a layer under [[encoder]] or [[decoder]]"},
+            )
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        """Equal content; where it was written does not matter."""
+        return self.__dict__ == other.__dict__ if isinstance(other, Spec) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # `input` and `output` are dicts
+
+    @property
+    def source_file(self) -> str:
+        """The file the spec was read from; empty for one given as a dict."""
+        return self._origins.file
+
+    def locate(self, path: Path, *, key: bool = False) -> Span | None:
+        """Where the author wrote the value (or the key) at a path such as `("encoder", 0, "kernel_size")`.
+
+        A value that stands nowhere in the text (a default) gives the place of the table it belongs to.
+        None when the spec has no text.
+        """
+        return self._origins.locate(path, key=key)
+
+
+UNIONS: Mapping[tuple[str, ...], Mapping[str, type[BaseModel]]] = {
+    ("encoder", "*"): ENTRIES,
+    ("decoder", "*"): ENTRIES,
+    ("train", "loss"): LOSSES,
+    ("train", "optimizer"): OPTIMIZERS,
+    ("data", "noise"): NOISES,
+}
+"""Where `type` chooses the model; `*` stands for any index."""
+
+TABLES: Mapping[tuple[str | int, ...], type[BaseModel]] = {
+    (): Spec,
+    ("require",): Require,
+    ("train",): TrainSpec,
+    ("data",): DataSpec,
+}
+"""The other tables whose keys are fixed."""

@@ -1,0 +1,309 @@
+"""What pydantic found, said to the author of a spec.
+
+In: pydantic's errors, the document and its origins. Out: diagnostics in source order: one mistake, one
+diagnostic, with a code, a place and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from n2nspec.diagnostics import (
+    COMMAND_LINE,
+    Diagnostic,
+    closest,
+    describe_value,
+    did_you_mean,
+    quote,
+    render_path,
+)
+from n2nspec.spec.entries import ENTRIES, Entry
+from n2nspec.spec.models import TABLES, UNIONS
+from n2nspec.spec.origins import Origins
+from n2nspec.spec.sentences import sentence
+from n2nspec.spec.text import Path
+
+__all__ = ["problems", "tame"]
+
+INTEGERS = range(-(2**63), 2**63)
+"""What TOML promises to hold. Much longer ones cannot even be printed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A mistake before it is given its place. `path` leads to the value, or with `key` to the key."""
+
+    code: str
+    message: str
+    path: Path
+    key: bool = False
+    help: str = ""
+
+
+def problems(
+    error: ValidationError | None, document: Mapping[str, Any], origins: Origins
+) -> list[Diagnostic]:
+    """Every mistake of the document, in source order; empty when there is none.
+
+    `document` is what was validated, and `error` what came of it.
+    """
+    refused = list(_not_spellable(document))
+    hidden = {item.path for item in refused}
+    details = error.errors(include_url=False) if error else []
+    # "string_unicode": half of a surrogate pair, which is among the refused already
+    found = [_translate(detail, document) for detail in details if detail["type"] != "string_unicode"]
+    found = [*refused, *(item for item in _without_echoes(found) if item.path not in hidden)]
+    placed = [(_placed(item, origins), item.path) for item in found]
+    placed.sort(key=lambda pair: _order(pair[0], pair[1], document))
+    return [diagnostic for diagnostic, _ in placed]
+
+
+def _placed(found: Found, origins: Origins) -> Diagnostic:
+    return Diagnostic(
+        code=found.code,
+        message=found.message,
+        file=origins.file,
+        span=origins.locate(found.path, key=found.key),
+        path=render_path(found.path),
+        help=found.help,
+    )
+
+
+def _order(diagnostic: Diagnostic, path: Path, document: Any) -> tuple[Any, ...]:
+    """The order of the text; without one, that of the document. Overrides come last."""
+    span = diagnostic.span
+    if span is not None:
+        return (span.file == COMMAND_LINE, span.line, span.column)
+    order = []
+    for part in path:
+        if isinstance(document, Mapping):
+            order.append(list(document).index(part) if part in document else len(document))
+            document = document.get(part)
+        elif isinstance(part, int):
+            order.append(part)
+            document = document[part] if isinstance(document, list) and part < len(document) else None
+        else:
+            order.append(0)
+    return (False, *order)
+
+
+def _not_spellable(document: Mapping[str, Any]) -> Iterator[Found]:
+    """What JSON, TOML or a dict can hold and a spec cannot: null, infinities, NaN, halves of characters."""
+    waiting: list[tuple[Path, Any]] = [((), document)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [((*path, key), item) for key, item in value.items()]
+            for key in value:
+                if not _encodable(key):
+                    message = f"the key {quote(key)} holds half of a surrogate pair"
+                    yield Found(code="E118", message=message, path=(*path, key), key=True)
+        elif isinstance(value, list):
+            waiting += [((*path, index), item) for index, item in enumerate(value)]
+        elif value is None:
+            yield Found(
+                code="E112", message=f"{_what(path)}: expected a value; received null", path=path,
+                help="leave the key out for its default",
+            )  # fmt: skip
+        elif isinstance(value, str) and not _encodable(value):
+            yield Found(code="E113", message=f"{_what(path)}: half of a surrogate pair is no text", path=path)
+        elif isinstance(value, int) and value not in INTEGERS:
+            message = f"{_what(path)}: expected an integer of 64 bits; received {describe_value(value)}"
+            yield Found(code="E113", message=message, path=path, help=_help("E113", path, value, document))
+        elif isinstance(value, float) and not isfinite(value):
+            message = f"{_what(path)}: expected a finite number; received {value}"
+            yield Found(code="E113", message=message, path=path, help=_help("E113", path, value, document))
+
+
+def tame(value: Any) -> Any:
+    """The same with zeros for integers of more than 64 bits, which `problems` reports: pydantic, asked to
+    describe one of thousands of digits, fails itself."""
+    if isinstance(value, dict):
+        return {key: tame(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [tame(item) for item in value]
+    return 0 if isinstance(value, int) and value not in INTEGERS else value
+
+
+def _encodable(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _without_echoes(found: list[Found]) -> Iterator[Found]:
+    """Drops "missing" where the key is there but misspelt: that is one mistake."""
+    missing: dict[Path, list[str]] = {}
+    for item in found:
+        if item.code == "E111":
+            missing.setdefault(item.path[:-1], []).append(str(item.path[-1]))
+    meant = {
+        (*item.path[:-1], closest(item.path[-1], missing[item.path[:-1]]))
+        for item in found
+        if item.code == "E110" and item.path[:-1] in missing
+    }
+    return (item for item in found if not (item.code == "E111" and item.path in meant))
+
+
+def _translate(detail: ErrorDetails, document: Mapping[str, Any]) -> Found:
+    path, is_key = _path(detail["loc"])
+    kind, context = detail["type"], detail.get("ctx") or {}
+    if kind.startswith("union_tag"):
+        return _type_problem(path, detail, document)
+    if kind == "extra_forbidden":
+        return _unknown_key(path, document)
+    if kind == "missing":
+        return _missing_key(path, document)
+    field = context.get("field")
+    if field is not None:  # fields that contradict each other: the layer says which one to look at
+        code, path, what, text = "E115", (*path, str(field)), _table_name(path, document), detail["msg"]
+    else:
+        code, text = sentence(detail)
+        what = _what(path)
+    if is_key:
+        text = text.partition("; received ")[0]  # the key is what the message begins with
+    help = context.get("help") or _nearest(code, detail) or _help(code, path, detail["input"], document)
+    return Found(code=code, message=f"{what}: {text}" if what else text, path=path, key=is_key, help=help)
+
+
+def _path(location: tuple[str | int, ...]) -> tuple[Path, bool]:
+    """The place in the document: without the chosen types that pydantic puts in between."""
+    is_key = bool(location) and location[-1] == "[key]"
+    path: Path = ()
+    tagged = False
+    for part in location[:-1] if is_key else location:
+        if not tagged and union_at(path) is not None:
+            tagged = True
+            continue
+        tagged = False
+        path = (*path, part)
+    return path, is_key
+
+
+def union_at(path: Path) -> Mapping[str, type[BaseModel]] | None:
+    """The models that `type` chooses from at a path, if it does."""
+    return UNIONS.get(tuple("*" if isinstance(part, int) else part for part in path))
+
+
+def model_at(path: Path, document: Any) -> type[BaseModel] | None:
+    """The model of the table at a path."""
+    models = union_at(path)
+    if models is None:
+        return TABLES.get(path)
+    table = _value(path, document)
+    name = table.get("type") if isinstance(table, Mapping) else None
+    return models.get(name) if isinstance(name, str) else None
+
+
+def _value(path: Path, document: Any) -> Any:
+    for part in path:
+        document = document[part]
+    return document
+
+
+def field_names(model: type[BaseModel]) -> dict[str, str]:
+    """Description by key, as it is written in a spec."""
+    return {field.alias or name: field.description or "" for name, field in model.model_fields.items()}
+
+
+def _what(path: Path) -> str:
+    """The last key, with indices after it: `x[1]`."""
+    start = max((i for i, part in enumerate(path) if isinstance(part, str)), default=0)
+    return render_path(path[start:])
+
+
+def _table_name(path: Path, document: Any) -> str:
+    if not path:
+        return "the spec"
+    model = model_at(path, document)
+    if union_at(path) is not None and model is not None:
+        return str(_value(path, document)["type"])
+    return f"[{render_path(path)}]"
+
+
+def _unknown_key(path: Path, document: Any) -> Found:
+    parent, key = path[:-1], str(path[-1])
+    model = model_at(parent, document)
+    known = list(field_names(model)) if model else []
+    near = closest(key, known)
+    if model is not None and issubclass(model, Entry) and key in model.inferred:
+        help = f"leave {key} out: it follows from the layer before"
+    elif near is not None:
+        help = f"did you mean {quote(near)}?"
+    else:
+        help = did_you_mean("", [name for name in known if name not in _value(parent, document)])
+    table = _table_name(parent, document)
+    return Found(code="E110", message=f"unknown key {quote(key)} in {table}", path=path, key=True, help=help)
+
+
+def _missing_key(path: Path, document: Any) -> Found:
+    parent, key = path[:-1], str(path[-1])
+    model = model_at(parent, document)
+    description = field_names(model).get(key, "") if model else ""
+    table = _table_name(parent, document)
+    return Found(
+        code="E111",
+        message=f"{table} needs {quote(key)}",
+        path=path,
+        help=f"add {key}: {description}" if description else f"add {key}",
+    )
+
+
+def _type_problem(path: Path, detail: ErrorDetails, document: Any) -> Found:
+    """A table whose `type` is absent, misspelt or no name at all."""
+    models = union_at(path)
+    assert models is not None
+    table = _value(path, document)
+    what = "layer" if models is ENTRIES else str(path[-1])
+    article = "an" if what[0] in "aeiou" else "a"
+    if "type" not in table:
+        known = {name for model in models.values() for name in field_names(model)}
+        near = next((key for key in table if key not in known and closest(key, ["type"])), None)
+        if near is not None:
+            message = f"unknown key {quote(near)} in {article} {what}"
+            return Found(
+                code="E110", message=message, path=(*path, near), key=True, help='did you mean "type"?'
+            )
+        return Found(code="E111", message=f'{article} {what} needs "type"', path=(*path, "type"),
+                     help=f"add type: {_choose(models)}")  # fmt: skip
+    name = table["type"]
+    if not isinstance(name, str):
+        code, text = sentence({**detail, "type": "string_type", "input": name})
+        return Found(code=code, message=f"type: {text}", path=(*path, "type"), help=_choose(models))
+    return Found(
+        code="E116" if models is ENTRIES else "E114",
+        message=f"unknown {what} type {quote(name)}",
+        path=(*path, "type"),
+        help=did_you_mean(name, models),
+    )
+
+
+def _choose(models: Mapping[str, Any]) -> str:
+    return did_you_mean("", models)
+
+
+def _nearest(code: str, detail: ErrorDetails) -> str:
+    """The option that was probably meant, where there are options."""
+    options = (detail.get("ctx") or {}).get("expected")
+    if code != "E114" or not isinstance(options, str):
+        return ""
+    near = closest(detail["input"], re.findall(r"'([^']*)'", options))
+    return f"did you mean {quote(near)}?" if near is not None else ""
+
+
+def _help(code: str, path: Path, value: Any, document: Any) -> str:
+    """What the field is for."""
+    if code == "E112" and union_at((*path, 0)) is not None and isinstance(value, Mapping):
+        return f"write [[{render_path(path)}]], with two brackets, above each layer"
+    for length in range(len(path), 0, -1):
+        key = path[length - 1]
+        model = model_at(path[: length - 1], document)
+        description = field_names(model).get(key) if model and isinstance(key, str) else None
+        if description:
+            return f"{key}: {description}"
+    return ""

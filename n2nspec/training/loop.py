@@ -1,0 +1,371 @@
+"""Training: from a spec to a run folder.
+
+In: a spec. Out: a `Run`. The report's three steps a batch (forward and loss; zero and backward; a step of
+the optimiser) are `Model.step`; around them stand the epochs, the held-out pictures, and what is kept.
+
+After every epoch the weights and the metrics up to them are replaced together. Whatever ends a run early, a
+key press, a loss that is no number, a full disk, the folder holds the last finished epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from n2nspec.data import TrainingData, ValidationData, open_training, open_validation
+from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail
+from n2nspec.oracle import OracleTrainer
+from n2nspec.runtime import Model, compile
+from n2nspec.spec import Spec, load, to_toml
+from n2nspec.training.contestant import Contestant
+from n2nspec.training.evaluation import spread
+from n2nspec.training.examples import ROWS, Example, draw_examples, example
+from n2nspec.training.files import claim_folder, refuse_existing, write_files
+from n2nspec.training.history import METRICS_FILE, Row, read_rows, write_rows
+from n2nspec.training.inference import Frame
+from n2nspec.training.metrics import mean
+from n2nspec.training.pace import Pace
+from n2nspec.training.plots import draw_losses
+from n2nspec.training.reporter import EpochRecord, Reporter, Silent, StartInfo, Summary
+from n2nspec.training.run import SPEC_FILE, WEIGHTS_FILE, Run, encode_weights, open_run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["EXAMPLES_FILE", "LOSS_FILE", "train"]
+
+LOSS_FILE = "loss.svg"
+EXAMPLES_FILE = "examples.png"
+
+
+def train(
+    spec: Spec | str | os.PathLike[str] | Mapping[str, Any],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    epochs: int | None = None,
+    engine: str = "auto",
+    device: str = "cpu",
+    oracle: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Trains a spec's network and writes a run folder.
+
+    Args:
+        spec: from `n2nspec.load`, or what `load` takes.
+        out: the run folder, new or empty; without it `runs/NAME`, then `runs/NAME-2`, …
+        epochs: instead of the spec's; 0 keeps the initial network.
+        engine, device: as in `n2nspec.compile`.
+        oracle: train the torch.nn twin beside it: same initial weights, same batches, each timed alone.
+        reporter: watches; nothing is printed.
+
+    Returns:
+        the run, with the PSNR on the held-out pictures where the spec names some.
+
+    Raises:
+        DiagnosticError: the spec, its data, the device or the folder is at fault, before anything is
+            written; E407, training diverged; E405, the disk refuses. KeyboardInterrupt and whatever the
+            reporter raises pass through. In each case the folder keeps the last finished epoch.
+    """
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        refuse_existing(folder)
+    spec = _with_epochs(spec if isinstance(spec, Spec) else load(_source(spec)), epochs)
+    spec = _with_absolute_paths(spec)
+    model = compile(spec, engine=engine, device=device)
+    frame = Frame(model.graph)
+    data = open_training(spec, model.dtype)
+    _check_batches(model, frame, data)
+    validation = open_validation(spec, model.dtype)
+    twin = OracleTrainer(model) if oracle else None
+    session = _Session(model, frame, data, validation, twin=twin, reporter=reporter or Silent())
+    session.start(folder)
+    session.run()
+    return open_run(session.path)
+
+
+def _source(spec: str | os.PathLike[str] | Mapping[str, Any]) -> Path | Mapping[str, Any]:
+    return spec if isinstance(spec, Mapping) else Path(spec)
+
+
+def _with_epochs(spec: Spec, epochs: int | None) -> Spec:
+    if epochs is None:
+        return spec
+    if epochs < 0:
+        raise fail("E113", f"epochs: expected 0 or more; received {epochs}", path="train.epochs")
+    return spec.model_copy(update={"train": spec.train.model_copy(update={"epochs": epochs})})
+
+
+def _with_absolute_paths(spec: Spec) -> Spec:
+    """The data where they are, so that the run can be measured again from any folder."""
+    if spec.data is None:
+        return spec
+    places = {
+        key: _absolute(words, spec.source_file)
+        for key, words in (("train", spec.data.train), ("val", spec.data.val))
+        if words is not None and not words.startswith("builtin:")
+    }
+    return spec.model_copy(update={"data": spec.data.model_copy(update=places)})
+
+
+def _absolute(words: str, source_file: str) -> str:
+    """What `words` name: seen from the spec's folder if there is something, else from the current one."""
+    try:
+        path = Path(words).expanduser()
+        beside = Path(source_file).parent / path
+        return str((beside if source_file and beside.exists() else path).absolute())
+    except (OSError, ValueError, RuntimeError):
+        return words  # whoever opens it says what is wrong with it
+
+
+def _check_batches(model: Model, frame: Frame, data: TrainingData) -> None:
+    """Finds out before the first step whether the network takes the batches and gives back their size."""
+    height, width = data.size
+    if data.channels != frame.channels:
+        raise fail(
+            "E304",
+            f"the network takes pictures of {frame.channels} channels; the training pictures have"
+            f" {data.channels}",
+            file=model.spec.source_file,
+            help=f"change the channels in [input] and of the last layer to {data.channels}, or the data",
+        )
+    if height not in frame.heights or width not in frame.widths:
+        raise _complaint(
+            model.spec,
+            ("data", "patch"),
+            "E208",
+            f"the network cannot train on pictures of {height} × {width} pixels",
+            f"sizes that work: height {frame.heights.render('H')}; width {frame.widths.render('W')};"
+            " data.patch cuts crops of any size",
+        )
+    batch = model.spec.train.batch_size
+    if frame.batch and (frame.batch != batch or data.pairs_per_epoch % batch):
+        raise fail(
+            "E208",
+            f"[input] fixes the batch at {frame.batch}, but an epoch's {data.pairs_per_epoch} pairs come in"
+            f" batches of {batch} and a smaller last one",
+            file=model.spec.source_file,
+            help='write "N" instead of the number',
+        )
+
+
+def _complaint(spec: Spec, path: tuple[str, ...], code: str, message: str, help: str) -> DiagnosticError:
+    """An error at a place in the spec."""
+    where = {"file": spec.source_file, "span": spec.locate(path), "path": ".".join(path)}
+    return DiagnosticError([Diagnostic(code=code, message=message, help=help, **where)])
+
+
+@dataclass(slots=True)
+class _Totals:
+    """Where a run stands: finished epochs only."""
+
+    epochs: int = 0
+    steps: int = 0
+    loss: float | None = None
+    oracle_loss: float | None = None
+
+
+class _Session:
+    """One training run, from its first file to its last."""
+
+    def __init__(
+        self,
+        model: Model,
+        frame: Frame,
+        data: TrainingData,
+        validation: ValidationData | None,
+        *,
+        twin: OracleTrainer | None,
+        reporter: Reporter,
+    ) -> None:
+        self.model = model
+        self.frame = frame
+        self.data = data
+        self.validation = validation
+        self.reporter = reporter
+        self.ours = Contestant(network=model)
+        self.twin = Contestant(network=twin) if twin else None
+        self.epochs = model.spec.train.epochs
+        self.batches = data.batches_per_epoch
+        self.noisy_psnr: float | None = None
+        self.examples: tuple[Example, ...] = ()
+        self.totals = _Totals()
+        self.metrics = bytearray()
+        x, target = next(iter(data.epoch(1)))
+        self.pairs: tuple[Tensor, Tensor] = (x[:ROWS].clone(), target[:ROWS].clone())
+
+    def start(self, out: Path | None) -> None:
+        """Measures the untrained network, then makes the folder; from here on it is always readable."""
+        self._measure()
+        self.path = claim_folder(out, self.model.spec.name)
+        write_files(self.path, {SPEC_FILE: to_toml(self.model.spec).encode()})
+        self._save([self._row(step=0, epoch=0, measured=True)])
+        self.reporter.on_start(
+            StartInfo(
+                path=self.path,
+                spec=self.model.spec,
+                engine=self.model.engine,
+                device=str(self.model.device),
+                dtype=str(self.model.dtype).removeprefix("torch."),
+                parameters=self.model.graph.parameter_count,
+                training=self.data.description,
+                validation=self.validation.description if self.validation else None,
+                pairs=self.data.pairs_per_epoch,
+                size=self.data.size,
+                batches=self.batches,
+                epochs=self.epochs,
+                oracle=self.twin is not None,
+                noisy_psnr=self.noisy_psnr,
+                psnr=self.ours.psnr,
+                warnings=(
+                    *self.model.graph.warnings,
+                    *self.data.warnings,
+                    *(self.validation.warnings if self.validation else ()),
+                ),
+            )
+        )
+
+    def run(self) -> None:
+        """All epochs, then the figures."""
+        begin = perf_counter()
+        pace = Pace(self.batches * self.epochs, self.epochs)
+        try:
+            for epoch in range(1, self.epochs + 1):
+                self._epoch(epoch, pace)
+        except (KeyboardInterrupt, DiagnosticError):
+            with suppress(DiagnosticError):
+                self._draw()  # what was reached is worth seeing
+            raise
+        self._draw()
+        self.reporter.on_end(
+            Summary(
+                path=self.path,
+                epochs=self.totals.epochs,
+                steps=self.totals.steps,
+                loss=self.totals.loss,
+                psnr=self.ours.psnr,
+                noisy_psnr=self.noisy_psnr,
+                seconds=self.ours.seconds,
+                total_seconds=perf_counter() - begin,
+                oracle_loss=self.totals.oracle_loss,
+                oracle_psnr=self.twin.psnr if self.twin else None,
+                oracle_seconds=self.twin.seconds if self.twin else None,
+                files=tuple(sorted(file.name for file in self.path.iterdir())),
+            )
+        )
+
+    def _epoch(self, epoch: int, pace: Pace) -> None:
+        rows: list[Row] = []
+        contestants = [self.ours, *([self.twin] if self.twin else [])]
+        before = [contestant.seconds for contestant in contestants]
+        for contestant in contestants:
+            contestant.losses.clear()
+        for batch, (x, target) in enumerate(self.data.epoch(epoch), start=1):
+            x, target = x.to(self.model.device), target.to(self.model.device)
+            for contestant in contestants:
+                contestant.step(x, target)
+            if not math.isfinite(self.ours.losses[-1]):
+                raise self._diverged(epoch, batch, f"the loss is {self.ours.losses[-1]}")
+            rows.append(self._row(step=self.totals.steps + batch, epoch=epoch, measured=False))
+            pace.batch(len(x))
+            self.reporter.on_batch(
+                epoch, batch, self.batches, self.ours.losses[-1], pace.pictures_per_second, pace.seconds_left
+            )
+        if not self.ours.is_finite:  # the last step's damage shows in no loss yet
+            raise self._diverged(epoch, len(rows), "a weight is no longer a finite number")
+        self._measure()
+        rows[-1] = self._row(step=self.totals.steps + len(rows), epoch=epoch, measured=True)
+        self.totals = _Totals(
+            epochs=epoch,
+            steps=self.totals.steps + len(rows),
+            loss=mean(self.ours.losses),
+            oracle_loss=mean(self.twin.losses) if self.twin else None,
+        )
+        self._save(rows)
+        pace.measurement()
+        seconds = [contestant.seconds - start for contestant, start in zip(contestants, before, strict=True)]
+        self.reporter.on_epoch(
+            EpochRecord(
+                epoch=epoch,
+                epochs=self.epochs,
+                loss=mean(self.ours.losses),
+                psnr=self.ours.psnr,
+                noisy_psnr=self.noisy_psnr,
+                seconds=seconds[0],
+                oracle_loss=self.totals.oracle_loss,
+                oracle_psnr=self.twin.psnr if self.twin else None,
+                oracle_seconds=seconds[1] if self.twin else None,
+            )
+        )
+
+    def _row(self, *, step: int, epoch: int, measured: bool) -> Row:
+        ours, twin = self.ours, self.twin
+        return Row(
+            step=step,
+            epoch=epoch,
+            loss=ours.losses[-1] if ours.losses else None,
+            seconds=ours.seconds,
+            psnr=ours.psnr if measured else None,
+            oracle_loss=twin.losses[-1] if twin and twin.losses else None,
+            oracle_seconds=twin.seconds if twin else None,
+            oracle_psnr=twin.psnr if twin and measured else None,
+        )
+
+    def _measure(self) -> None:
+        """PSNR on the held-out pictures, and the examples; without any, a few training pairs to look at."""
+        if self.validation is not None:
+            show = spread(len(self.validation), ROWS)
+            measured = self.ours.measure(self.frame, self.validation, self.model.device, show)
+            self.noisy_psnr = measured.noisy_psnr
+            self.examples = measured.examples
+            if self.twin:
+                self.twin.measure(self.frame, self.validation, self.model.device)
+            return
+        noisy, target = self.pairs
+        self.model.eval()
+        denoised = self.frame.apply(self.model.forward, noisy.to(self.model.device)).to(noisy.device)
+        self.model.train()
+        self.examples = tuple(
+            example(f"training pair {index}", *row)
+            for index, row in enumerate(zip(noisy, denoised, target, strict=True), start=1)
+        )
+
+    def _save(self, rows: list[Row]) -> None:
+        """Replaces the weights, and the metrics up to them."""
+        self.metrics += write_rows(rows, header=not self.metrics)
+        weights = encode_weights(
+            self.model.state_dict(),
+            self.model.spec,
+            epochs=self.totals.epochs,
+            steps=self.totals.steps,
+            psnr=self.ours.psnr,
+            noisy_psnr=self.noisy_psnr,
+        )
+        write_files(self.path, {WEIGHTS_FILE: weights, METRICS_FILE: bytes(self.metrics)})
+
+    def _draw(self) -> None:
+        history = [(self.path.name, read_rows(self.path))]
+        third = "clean" if self.validation is not None else "second noisy"
+        write_files(
+            self.path,
+            {
+                LOSS_FILE: draw_losses(history, format="svg"),
+                EXAMPLES_FILE: draw_examples(self.examples, reference=third),
+            },
+        )
+
+    def _diverged(self, epoch: int, batch: int, what: str) -> DiagnosticError:
+        lr = self.model.spec.train.optimizer.lr
+        kept = f"the weights of epoch {self.totals.epochs}" if self.totals.epochs else "the initial weights"
+        return _complaint(
+            self.model.spec,
+            ("train", "optimizer", "lr"),
+            "E407",
+            f"training diverged in epoch {epoch}, batch {batch}: {what}; {self.path} keeps {kept}",
+            f"use a smaller learning rate: --set train.optimizer.lr={lr / 10:g}",
+        )

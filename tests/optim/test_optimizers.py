@@ -1,0 +1,207 @@
+"""SGD and Adam against torch.optim, and what an optimiser promises on its own."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from n2nspec.layers import Linear, Sequential, Sigmoid
+from n2nspec.losses import MSE
+from n2nspec.optim import OPTIMIZERS, SGD, Adam, Optimizer, OptimizerSpec
+
+STEPS = 100
+TOLERANCE = 1e-8
+SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
+    (SGD, {}),
+    (SGD, {"lr": 1.0}),
+    (SGD, {"lr": 0}),
+    (Adam, {}),
+    (Adam, {"lr": 0.01}),
+    (Adam, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3}),
+    (Adam, {"betas": (0.0, 0.0), "eps": 0.5}),
+    (Adam, {"betas": (0.99, 0.5), "lr": 1}),
+]
+settings = pytest.mark.parametrize(("optimizer", "fields"), SETTINGS)
+
+
+def twin_class(optimizer: type[Optimizer]) -> type[torch.optim.Optimizer]:
+    path, _, name = optimizer.spec_type.twin.rpartition(".")
+    found: type[torch.optim.Optimizer] = getattr(importlib.import_module(path), name)
+    return found
+
+
+def start() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes: list[tuple[int, ...]] = [(4, 3, 3, 3), (4,), ()]
+    return [torch.randn(shape, dtype=torch.float64, generator=generator) for shape in shapes]
+
+
+def gradient(parameter: Tensor, step: int, index: int) -> Tensor:
+    """Depends on the parameter, so that errors would grow; now and then tiny, huge or zero."""
+    scale = (1.0, 1e-9, 1e3, 0.0)[(step + index) % 4]
+    return scale * torch.sin(parameter * (index + 1) + step)
+
+
+@settings
+def test_a_hundred_steps_equal_torch(optimizer: type[Optimizer], fields: dict[str, Any]) -> None:
+    ours, theirs = start(), [p.clone().requires_grad_() for p in start()]
+    pairs = [(p, torch.zeros_like(p)) for p in ours]
+    mine, twin = optimizer(pairs, **fields), twin_class(optimizer)(theirs, **fields)
+    for step in range(STEPS):
+        for index, ((p, g), q) in enumerate(zip(pairs, theirs, strict=True)):
+            g.copy_(gradient(p, step, index))
+            q.grad = gradient(q.detach(), step, index)
+        gradients = [g.clone() for _, g in pairs]
+        mine.step()
+        twin.step()
+        for (p, g), q, before in zip(pairs, theirs, gradients, strict=True):
+            assert (p - q.detach()).abs().max() < TOLERANCE, f"step {step}"
+            assert torch.equal(g, before), "the gradient was changed"
+
+
+def test_a_wrong_update_fails_the_comparison() -> None:
+    """Negative control: epsilon in another place shows within the hundred steps."""
+    right, wrong = start()[0], start()[0]
+    spec = OPTIMIZERS["Adam"](lr=0.01)
+    m, v = torch.zeros_like(wrong), torch.zeros_like(wrong)
+    state = spec.init_state(right)
+    for step in range(1, STEPS + 1):
+        spec.update(right, gradient(right, step, 0), state, step)
+        g = gradient(wrong, step, 0)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        root = math.sqrt(1 - 0.999**step)
+        wrong -= 0.01 * root / (1 - 0.9**step) * m / (v.sqrt() + 1e-8)
+    assert (right - wrong).abs().max() > TOLERANCE
+
+
+@pytest.mark.parametrize("spec_type", list(OPTIMIZERS.values()))
+def test_pure_updates_are_what_the_class_does(spec_type: type[OptimizerSpec]) -> None:
+    spec = spec_type(lr=0.1)
+    assert spec.twin_fields()["lr"] == 0.1
+    a, b = start()[0], start()[0]
+    state = spec.init_state(a)
+    g = torch.zeros_like(b)
+    optimizer = {"SGD": SGD, "Adam": Adam}[spec.type]([(b, g)], lr=0.1)
+    for step in range(1, 6):
+        g.copy_(gradient(b, step, 0))
+        spec.update(a, gradient(a, step, 0), state, step)
+        optimizer.step()
+    assert torch.equal(a, b)
+
+
+@settings
+def test_a_state_taken_and_loaded_goes_on_as_before(
+    optimizer: type[Optimizer], fields: dict[str, Any]
+) -> None:
+    def run(opt: Optimizer, pairs: list[tuple[Tensor, Tensor]], steps: range) -> None:
+        for step in steps:
+            for index, (p, g) in enumerate(pairs):
+                g.copy_(gradient(p, step, index))
+            opt.step()
+
+    straight = [(p, torch.zeros_like(p)) for p in start()]
+    first = optimizer(straight, **fields)
+    run(first, straight, range(5))
+    resumed = [(p.clone(), torch.zeros_like(p)) for p, _ in straight]
+    state = first.state_dict()
+    second = optimizer(resumed, **fields)
+    second.load_state_dict(state)
+    run(first, straight, range(5, 10))  # the state that was taken is a copy
+    run(second, resumed, range(5, 10))
+    for (p, _), (q, _) in zip(straight, resumed, strict=True):
+        assert torch.equal(p, q)
+
+
+def test_a_state_that_does_not_fit_changes_nothing() -> None:
+    p = torch.zeros(3)
+    adam = Adam([(p, torch.ones(3))])
+    adam.step()
+    good = adam.state_dict()
+    for bad, match in (
+        ({k: v for k, v in good.items() if k != "0.exp_avg"}, "missing 0.exp_avg"),
+        ({**good, "0.exp_avg": torch.zeros(4)}, "expected shape"),
+        ({**good, "1.exp_avg": torch.zeros(3)}, "unexpected 1.exp_avg"),
+        ({k: v for k, v in good.items() if k != "step"}, "whole number of steps"),
+        ({**good, "step": -1}, "whole number of steps"),
+        ({**good, "step": 1.5}, "whole number of steps"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            adam.load_state_dict(bad)
+        for name, value in adam.state_dict().items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(good[name]))
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda ps: SGD(ps, lr=-1e-3), "lr: .*greater than or equal to 0"),
+        (lambda ps: SGD(ps, lr=math.inf), "lr: .*finite"),
+        (lambda ps: SGD(ps, lr=math.nan), "lr: "),
+        (lambda ps: SGD(ps, lr="1"), "lr: .*valid number"),
+        (lambda ps: Adam(ps, lr=True), "lr: .*valid number"),
+        (lambda ps: Adam(ps, betas=(1.0, 0.9)), "betas.0: .*less than 1"),
+        (lambda ps: Adam(ps, betas=(0.9, -0.1)), "betas.1: .*greater than or equal to 0"),
+        (lambda ps: Adam(ps, betas=(0.9,)), "betas"),
+        (lambda ps: Adam(ps, eps=-1), "eps: "),
+        (lambda ps: SGD([]), "expected parameters; received none"),
+        (lambda ps: SGD([*ps, *ps]), "given twice"),
+        (lambda ps: SGD([(ps[0][0], torch.zeros(1))]), "came with a gradient of shape"),
+    ],
+)
+def test_refusals(make: Callable[[Any], Optimizer], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        make([(torch.zeros(3), torch.zeros(3))])
+
+
+def test_unknown_arguments_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"SGD\(params, lr=0.001\)"):
+        SGD([torch.zeros(1)], momentum=0.9)
+    with pytest.raises(TypeError, match="abstract"):
+        Optimizer([torch.zeros(1)])  # type: ignore[abstract]
+
+
+def test_plain_tensors_and_torch_parameters() -> None:
+    plain, leaf = torch.ones(2), torch.nn.Parameter(torch.ones(2))
+    plain.grad = torch.ones(2)
+    sgd = SGD([plain, leaf], lr=0.5)
+    leaf.grad = torch.full((2,), 2.0)  # read when it is needed
+    sgd.step()
+    assert plain.tolist() == [0.5, 0.5]
+    assert leaf.tolist() == [0, 0]
+    sgd.zero_grad()
+    assert not plain.grad.any()
+    assert not leaf.grad.any()
+    leaf.grad = None
+    with pytest.raises(RuntimeError, match="parameter 1 has no gradient"):
+        sgd.step()
+    assert plain.tolist() == [0.5, 0.5]
+
+
+def test_the_three_steps_of_the_report_equal_torch() -> None:
+    """Forward and loss, zero_grad and backward, step; beside torch with autograd, 100 times."""
+    net = Sequential(Linear(4, 6, dtype=torch.float64), Sigmoid(), Linear(6, 2, dtype=torch.float64))
+    twin = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Sigmoid(), torch.nn.Linear(6, 2)).double()
+    twin.load_state_dict(net.state_dict())
+    loss, adam = MSE(), Adam(net.param(), lr=0.01)
+    twin_loss, twin_adam = torch.nn.MSELoss(), torch.optim.Adam(twin.parameters(), lr=0.01)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(STEPS):
+        x = torch.randn((8, 4), dtype=torch.float64, generator=generator)
+        target = torch.randn((8, 2), dtype=torch.float64, generator=generator)
+        value = loss(net(x), target)
+        net.zero_grad()
+        net.backward(loss.backward())
+        adam.step()
+        expected = twin_loss(twin(x), target)
+        twin_adam.zero_grad()
+        expected.backward()
+        twin_adam.step()
+        assert abs(value.item() - expected.item()) < TOLERANCE
+    for name, p in twin.named_parameters():
+        assert (net.named_parameters()[name] - p.detach()).abs().max() < TOLERANCE

@@ -1,0 +1,121 @@
+"""Whole pictures of any size: padding, cutting back, and what no padding can mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from n2nspec.diagnostics import DiagnosticError
+from n2nspec.graph import analyse
+from n2nspec.spec import load
+from n2nspec.training.inference import Frame, extend
+
+STRIDE = {"type": "Conv2d", "out_channels": 4, "kernel_size": 3, "stride": 2, "padding": 1}
+UP = {"type": "Upsampling", "out_channels": 3, "kernel_size": 3, "padding": 1}
+VALID = {"type": "Conv2d", "out_channels": 3, "kernel_size": 3}
+
+
+def frame(layers: list[dict[str, Any]], x: list[str | int] | None = None) -> Frame:
+    document = {"spec_version": 1, "name": "net", "input": {"x": x or ["N", 3, "H", "W"]}, "encoder": layers}
+    return Frame(analyse(load(document)))
+
+
+@given(own=st.integers(1, 9), extra=st.integers(0, 40))
+def test_extend_reflects_as_often_as_needed(own: int, extra: int) -> None:
+    row = torch.arange(own, dtype=torch.float64)
+    extended = extend(row.expand(2, 1, own, own), own + extra, own + extra)
+    assert extended.shape == (2, 1, own + extra, own + extra)
+    period = 2 * own - 2 or 1
+    expected = [float(min(i % period, period - i % period)) if own > 1 else 0.0 for i in range(own + extra)]
+    assert extended[1, 0, 0].tolist() == expected
+    assert torch.equal(extended[..., :own, :own], row.expand(2, 1, own, own))
+
+
+def test_extend_agrees_with_torch_where_torch_can() -> None:
+    x = torch.rand(2, 3, 6, 5)
+    assert torch.equal(extend(x, 9, 8), torch.nn.functional.pad(x, (0, 3, 0, 3), mode="reflect"))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (4, 4), (37, 53)])
+def test_identity_gives_back_every_picture(height: int, width: int) -> None:
+    x = torch.rand(2, 3, height, width)
+    seen = []
+
+    def forward(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(batch.shape))
+        return batch
+
+    y = frame([STRIDE, STRIDE, UP, UP]).apply(forward, x)
+    assert torch.equal(y, x)
+    assert seen == [(2, 3, -(-height // 4) * 4, -(-width // 4) * 4)]
+    y += 1  # the result is the caller's own
+    assert not torch.equal(y, x)
+
+
+def test_sizes_that_are_taken_but_not_given_back_are_padded_too() -> None:
+    # no [require]: the network takes 5 × 5 and makes 8 × 8 of it
+    assert frame([STRIDE, STRIDE, UP, UP]).size(5, 6) == (8, 8)
+
+
+def test_many_pictures_go_in_batches_of_bounded_size() -> None:
+    sizes = []
+
+    def forward(batch: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(batch))
+        return batch * 2
+
+    x = torch.rand(10, 3, 128, 256)
+    assert torch.equal(frame([{"type": "Identity"}]).apply(forward, x), x * 2)
+    assert sizes == [2] * 5
+
+
+def test_a_fixed_batch_is_filled_up() -> None:
+    sizes = []
+
+    def forward(batch: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(batch))
+        return batch
+
+    x = torch.rand(6, 3, 5, 5)
+    assert torch.equal(frame([{"type": "Identity"}], x=[4, 3, "H", "W"]).apply(forward, x), x)
+    assert sizes == [4, 4]
+
+
+def test_one_symbol_for_both_axes_means_square() -> None:
+    assert frame([STRIDE, UP], x=["N", 3, "S", "S"]).size(3, 9) == (10, 10)
+
+
+@pytest.mark.parametrize(
+    ("layers", "x", "match"),
+    [
+        ([VALID], None, "never gives back the height"),
+        ([{**STRIDE, "out_channels": 3}], [1, 3, 8, 8], "never gives back the height"),
+        ([{**VALID, "out_channels": 2, "padding": 1}], None, "channels it was given"),
+        ([{"type": "Linear", "out_features": 4}], ["N", 4], "takes and gives pictures"),
+        ([{"type": "Identity"}], [3, "H", "W"], "takes and gives pictures"),
+    ],
+)
+def test_networks_that_are_no_denoisers(layers: list[Any], x: list[Any] | None, match: str) -> None:
+    with pytest.raises(DiagnosticError, match=match) as caught:
+        frame(layers, x)
+    assert [d.code for d in caught.value.diagnostics] == ["E208"]
+
+
+def test_a_picture_larger_than_a_fixed_input() -> None:
+    fixed = frame([STRIDE, UP], x=["N", 3, 8, 8])
+    assert fixed.size(5, 8) == (8, 8)
+    with pytest.raises(DiagnosticError, match="9 × 8 pixels is larger") as caught:
+        fixed.size(9, 8)
+    assert caught.value.diagnostics[0].code == "E208"
+
+
+def test_the_wrong_number_of_channels() -> None:
+    with pytest.raises(DiagnosticError, match="takes pictures of 3 channels; this one has 1") as caught:
+        frame([STRIDE, UP]).apply(lambda x: x, torch.rand(1, 1, 8, 8))
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E304"
+    assert "grey" in diagnostic.help
