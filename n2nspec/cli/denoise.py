@@ -21,5 +21,5 @@ __all__ = ["command"]
 )  # fmt: skip
 @DEVICE
 def command(run: Path, inputs: tuple[Path, ...], output: Path, device: str) -> None:
-    for written in denoise_files(run, inputs, output, device=device):
-        click.echo(written)
+    # each as it is done: one bad picture among many must not hide the others
+    denoise_files(run, inputs, output, device=device, on_picture=lambda done: click.echo(done.output))

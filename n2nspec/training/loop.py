@@ -156,8 +156,14 @@ def _check_batches(model: Model, frame: Frame, data: TrainingData) -> None:
 
 def _complaint(spec: Spec, path: tuple[str, ...], code: str, message: str, help: str) -> DiagnosticError:
     """An error at a place in the spec."""
-    where = {"file": spec.source_file, "span": spec.locate(path), "path": ".".join(path)}
-    return DiagnosticError([Diagnostic(code=code, message=message, help=help, **where)])
+    span = spec.locate(path)
+    return DiagnosticError(
+        [
+            Diagnostic(
+                code=code, message=message, file=spec.source_file, span=span, path=".".join(path), help=help
+            )
+        ]
+    )
 
 
 @dataclass(slots=True)
