@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from n2nspec.diagnostics import Diagnostic, render
 
-__all__ = ["human", "print_diagnostics", "stderr", "stdout"]
+__all__ = ["finite", "human", "human_bytes", "print_diagnostics", "stderr", "stdout"]
 
 
 def stdout() -> Console:
@@ -27,6 +28,11 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     """Each with its source line and caret, on stderr."""
     for diagnostic in diagnostics:
         click.echo(render(diagnostic, color=sys.stderr.isatty()), err=True)
+
+
+def finite(value: float) -> float | None:
+    """For JSON, which has no NaN and no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def human(count: int) -> str:

@@ -9,6 +9,7 @@ import click
 
 from n2nspec.apply import evaluate
 from n2nspec.cli._options import DEVICE, FORMAT
+from n2nspec.cli._output import finite, print_diagnostics
 
 __all__ = ["command"]
 
@@ -20,10 +21,16 @@ __all__ = ["command"]
 @DEVICE
 def command(run: Path, data: str | None, form: str, device: str) -> None:
     found = evaluate(run, data, device=device)
+    print_diagnostics(found.warnings)
     if form == "json":
         click.echo(
             json.dumps(
-                {"psnr": found.psnr, "noisy_psnr": found.noisy_psnr, "pictures": found.pictures}, indent=2
+                {
+                    "psnr": finite(found.psnr),
+                    "noisy_psnr": finite(found.noisy_psnr),
+                    "pictures": found.pictures,
+                },
+                indent=2,
             )
         )
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import click
@@ -11,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from n2nspec.cli._options import FORMAT, spec_files
-from n2nspec.cli._output import print_diagnostics, stdout
+from n2nspec.cli._output import finite, print_diagnostics, stdout
 from n2nspec.diagnostics import DiagnosticError, to_json
 from n2nspec.oracle import VerifyReport, verify
 from n2nspec.spec import load
@@ -51,17 +50,12 @@ def _document(report: VerifyReport) -> dict[str, Any]:
         "rows": [
             {
                 "name": row.name, "type": row.type, "what": row.what, "method": row.method,
-                "absolute": _number(row.absolute), "relative": _number(row.relative),
+                "absolute": finite(row.absolute), "relative": finite(row.relative),
                 "tolerance": row.tolerance, "ok": row.ok, "note": row.note,
             }
             for row in report.rows
         ],
     }  # fmt: skip
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else None
 
 
 def _print(file: str, report: VerifyReport) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NonNegative", "Optimizer", "OptimizerSpec", "SpecOptimizer"]
 
-NonNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
-"""A finite number of 0 or more."""
+NonNegative = Annotated[float, Strict(), Field(ge=0, le=1e9, allow_inf_nan=False)]
+"""A number of 0 or more, and no larger than what float32 can still multiply with."""
 
 
 class OptimizerSpec(BaseModel):

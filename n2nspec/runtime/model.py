@@ -32,7 +32,8 @@ class Model:
     """A network that runs and trains on hand-written layers.
 
     Several forward passes may wait for their backward passes, which then run in reverse order. In evaluation
-    mode only the newest is remembered, so inference does not grow.
+    mode only the newest input is remembered, and its forward pass runs again if a backward pass is asked for:
+    inference keeps nothing of what lies between.
     """
 
     def __init__(self, graph: ShapedGraph, *, engine: str, device: device, dtype: dtype, seed: int) -> None:
@@ -44,7 +45,7 @@ class Model:
         self.training = True
         self._plan = plan(graph, input_gradient=True)
         self._step_plan = plan(graph, input_gradient=False)
-        self._stack: list[tuple[reference.Tape, Tensor, int, Tensor, int, bool]] = []
+        self._stack: list[tuple[reference.Tape | None, Tensor, int, Tensor, int, bool]] = []
         self._params: dict[str, dict[str, Tensor]] = {}
         self._grads: dict[str, dict[str, Tensor]] = {}
         generator = torch.Generator().manual_seed(seed)
@@ -72,11 +73,12 @@ class Model:
             DiagnosticError: a shape, dtype or device that does not fit the network.
         """
         batched = self._batched(x, "x")
-        y, tape = reference.forward(self._plan, self._params, batched)
+        y, tape = reference.forward(self._plan, self._params, batched, keep=self.training)
         if not self.training:
             self._stack.clear()
         unbatched = batched.dim() != x.dim()
-        self._stack.append((tape, batched, batched._version, y, y._version, unbatched))
+        kept = tape if self.training else None
+        self._stack.append((kept, batched, batched._version, y, y._version, unbatched))
         return y.squeeze(0) if unbatched else y
 
     __call__ = forward
@@ -101,6 +103,8 @@ class Model:
                 f"backward: expected a gradient of shape {tuple(y.shape)} and {y.dtype};"
                 f" received {tuple(gy.shape)} and {gy.dtype}"
             )
+        if tape is None:
+            _, tape = reference.forward(self._plan, self._params, x)
         gx, gparams = reference.backward(tape, self._params, gy)
         self._accumulate(gparams)
         if gx is None:  # nothing on the way to the output reads the input
