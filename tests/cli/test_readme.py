@@ -28,7 +28,8 @@ def test_the_error_in_the_readme_is_real(
     shown = re.search(r"```text\n(error\[.*?)```", README, re.DOTALL)
     assert shown
     text = Path("specs/n2n.toml").read_text(encoding="utf-8")
-    text = text.replace("kernel_size = 3", "kernal_size = 3", 1).replace('type = "ReLU" ', 'type = "RELU" ', 1)
+    text = text.replace("kernel_size = 3", "kernal_size = 3", 1)
+    text = text.replace('type = "ReLU" ', 'type = "RELU" ', 1)
     monkeypatch.chdir(tmp_path)
     Path("mine.toml").write_text(text, encoding="utf-8")
     assert main(["compile", "mine.toml", "--check"]) == 1
