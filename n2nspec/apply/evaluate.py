@@ -5,6 +5,7 @@ In: a run, and pictures other than those of its spec if wanted. Out: mean PSNRs,
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -66,6 +67,13 @@ def evaluate(
             help="name some with --data",
         )
     measured = measure(model.forward, Frame(model.graph), pictures, model.device)
+    if math.isnan(measured.psnr):
+        raise fail(
+            "E406",
+            "the network's result has values that are not finite numbers",
+            file=run.path,
+            help="train it again, with a smaller learning rate",
+        )
     return Evaluation(
         psnr=measured.psnr,
         noisy_psnr=measured.noisy_psnr,

@@ -15,6 +15,7 @@ from n2nspec._lazy import torch
 from n2nspec.apply.denoise import Denoiser
 from n2nspec.data import SUFFIXES, read_picture, write_picture
 from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail
+from n2nspec.runtime import memory_fault
 from n2nspec.training.run import Run
 
 __all__ = ["DenoisedFile", "denoise_files"]
@@ -78,12 +79,19 @@ def _denoise_file(denoiser: Denoiser, source: Path, output: Path) -> DenoisedFil
     x = torch.from_numpy(picture.unit()).to(denoiser.model.dtype)
     try:
         y = denoiser.batch(x.unsqueeze(0)).squeeze(0)
+        result = picture.with_unit(y.cpu().numpy())
+    except (MemoryError, RuntimeError) as error:
+        fault = memory_fault(
+            error, f"{source.name}, {picture.size[0]} × {picture.size[1]} pixels,", str(source)
+        )
+        if fault is None:
+            raise
+        raise DiagnosticError([fault]) from error
     except DiagnosticError as error:
         raise DiagnosticError(
             Diagnostic(code=d.code, message=f"{source.name}: {d.message}", file=str(source), help=d.help)
             for d in error.diagnostics
         ) from error
-    result = picture.with_unit(y.cpu().numpy())
     if os.path.lexists(output):
         raise _exists(output)
     try:

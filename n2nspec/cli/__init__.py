@@ -10,12 +10,13 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
 from n2nspec._version import __version__
 from n2nspec.cli._output import print_diagnostics
-from n2nspec.diagnostics import DiagnosticError
+from n2nspec.diagnostics import Diagnostic, DiagnosticError
 
 __all__ = ["main"]
 
@@ -26,6 +27,10 @@ COMMANDS = {
     "denoise": "Denoise pictures with a trained denoiser.",
     "verify": "Check every gradient against torch autograd and finite differences.",
     "plot": "Draw the loss curves of runs into one picture.",
+    "explain": "What a code such as E206 means, with an example.",
+    "layers": "List the layer types and what else there is to choose from, or show one in full.",
+    "schema": "Write the JSON Schema of a spec, for editors.",
+    "init": "Start a project: a spec that trains, its schema, a README.",
 }
 
 
@@ -57,6 +62,9 @@ def _cli() -> None: ...
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell (`>&-`)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (stays open until the end)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that cannot show × must not end a training run
             stream.reconfigure(errors="replace")
@@ -79,5 +87,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return 130
     except BrokenPipeError:  # the reader of our output has gone (`| head`); nobody is left to tell
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (stays open until the interpreter ends)
+        _abandon_stdout()
         return 0
+    except OSError as error:  # what a command itself reads and writes is told by its own diagnostics
+        _abandon_stdout()
+        print_diagnostics([Diagnostic(code="E405", message=f"cannot write the output: {error.strerror}")])
+        return 1
+    except Exception as error:
+        # imported here: `n2nspec --help` and most commands that fail need no pydantic
+        from n2nspec.runtime.memory import memory_fault
+        from n2nspec.spec.plugin_modules import plugin_fault
+
+        fault = plugin_fault(error) or memory_fault(error)
+        if fault is None:
+            raise
+        print_diagnostics([fault])
+        return 1
+
+
+def _abandon_stdout() -> None:
+    """Lets what is still buffered go to nowhere, or the interpreter complains about it at its end.
+
+    https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

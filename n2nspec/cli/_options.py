@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from n2nspec.diagnostics import fail
 from n2nspec.spec import parse_override
 
-__all__ = ["DEVICE", "FORMAT", "SIZE", "overrides", "spec_files"]
+__all__ = ["ALLOW_PLUGINS", "DEVICE", "FORMAT", "SET", "SIZE", "format_option", "overrides", "spec_files"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _Size(click.ParamType[tuple[int, int]]):
@@ -31,14 +34,21 @@ class _Size(click.ParamType[tuple[int, int]]):
 
 
 SIZE = _Size()
-FORMAT = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+
+
+def format_option(*forms: str) -> Callable[[Command], Command]:
+    """`--format`, with the first as its default."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(forms),
+        default=forms[0],
+        show_default=True,
+        help="Output format.",
+    )
+
+
+FORMAT = format_option("text", "json")
 
 
 def spec_files(specs: tuple[str, ...]) -> list[str]:
@@ -49,13 +59,24 @@ def spec_files(specs: tuple[str, ...]) -> list[str]:
     """
     if specs:
         return list(specs)
-    found = sorted(str(file) for file in Path("specs").glob("*") if file.suffix in (".toml", ".json"))
+    found = sorted(
+        str(file)
+        for file in Path("specs").glob("*")
+        if file.suffix in (".toml", ".json") and not file.name.endswith(".schema.json")
+    )
     if not found:
         raise fail("E101", "no spec was named, and there is none in ./specs", file="specs",
                    help="name one, such as `n2nspec compile path/to/spec.toml --check`")  # fmt: skip
     return found
 
 
+ALLOW_PLUGINS = click.option(
+    "--allow-plugins", is_flag=True, help="Run the Python files that a spec names under `plugins`."
+)
+SPEC = click.option("--spec", metavar="SPEC", default=None, help="A spec, whose plugins are taken in.")
+SET = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a value of the spec."
+)
 DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 …")
 
 

@@ -3,31 +3,70 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-import click
-from rich.console import Console
+from n2nspec.diagnostics import Diagnostic, render_all, summary
 
-from n2nspec.diagnostics import Diagnostic, render
+if TYPE_CHECKING:
+    from rich.console import Console
 
-__all__ = ["finite", "human", "human_bytes", "print_diagnostics", "stderr", "stdout"]
+__all__ = ["bold", "finite", "human", "human_bytes", "print_diagnostics", "stderr", "stdout"]
+
+
+class _Tolerant:
+    """A stream that nobody may be reading: progress that cannot be shown must not end a training run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def stdout() -> Console:
-    """For results. Never wraps or truncates a table when the output is not a terminal."""
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 160)
+    """For results. Wide enough for any table: a terminal may wrap a row, but no column is left out."""
+    from n2nspec.cli._consoles import PatientConsole  # here: rich takes as long to import as a check to run
+
+    return PatientConsole(file=sys.stdout, highlight=False, width=160)
 
 
 def stderr() -> Console:
     """For progress."""
-    return Console(file=sys.stderr, highlight=False)
+    from n2nspec.cli._consoles import PatientConsole
+
+    return PatientConsole(file=cast(TextIO, _Tolerant(sys.stderr)), highlight=False)
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    """Each with its source line and caret, on stderr."""
-    for diagnostic in diagnostics:
-        click.echo(render(diagnostic, color=sys.stderr.isatty()), err=True)
+    """On stderr, with source lines and carets, empty lines between them, and the number of several."""
+    found = tuple(diagnostics)
+    if found:
+        print(render_all(found, color=_colourful(sys.stderr)), file=_Tolerant(sys.stderr))
+    if len(found) > 1:
+        print(f"\n{summary(found)}", file=_Tolerant(sys.stderr))
+
+
+def bold(text: str) -> str:
+    """A heading on stdout."""
+    return f"\x1b[1m{text}\x1b[0m" if _colourful(sys.stdout) else text
+
+
+def _colourful(stream: TextIO) -> bool:
+    """On a terminal that shows colours, for a reader who has not refused them (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def finite(value: float) -> float | None:

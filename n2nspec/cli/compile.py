@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
-from n2nspec.cli._options import FORMAT, SIZE, spec_files
-from n2nspec.cli._output import human, human_bytes, print_diagnostics, stdout
+from n2nspec.cli._options import ALLOW_PLUGINS, SET, SIZE, format_option, overrides, spec_files
+from n2nspec.cli._output import bold, human, human_bytes, print_diagnostics
 from n2nspec.cli._report import describe
+from n2nspec.cli._table import Table
 from n2nspec.compiler import plan, plan_document
-from n2nspec.diagnostics import DiagnosticError, fail, to_json
+from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail, to_github, to_json
 from n2nspec.geometry import Shape, render_shape
-from n2nspec.graph import Cost, Reach, ShapedGraph, analyse, cost, receptive_field
-from n2nspec.spec import load
+from n2nspec.graph import (
+    Cost,
+    Reach,
+    ShapedGraph,
+    cost,
+    receptive_field,
+    size_values,
+    warnings_at,
+)
+from n2nspec.graph import (
+    check as check_spec,
+)
+from n2nspec.spec import load, to_document, to_toml
 
 __all__ = ["command"]
 
@@ -28,28 +41,47 @@ Size = tuple[int, int]
 @click.option("--check", is_flag=True, help="Only check; do not plan.")
 @click.option("--size", type=SIZE, default=None, help="Picture size for shapes, MACs and memory.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Pictures in a batch.")
-@FORMAT
+@format_option("text", "json", "github")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), default=None, help="Write the plan as JSON.")
+@SET
+@click.option("--expand", is_flag=True, help="Print SPEC without extends, vars, defaults and blocks.")
+@ALLOW_PLUGINS
 def command(
-    specs: tuple[str, ...], check: bool, size: Size | None, batch: int, form: str, output: str | None
+    specs: tuple[str, ...],
+    check: bool,
+    size: Size | None,
+    batch: int,
+    form: str,
+    output: str | None,
+    settings: tuple[str, ...],
+    expand: bool,
+    allow_plugins: bool,
 ) -> int:
+    if expand:
+        if output or check or form == "json" or len(specs) != 1:
+            raise click.UsageError(
+                "--expand prints one spec: name one SPEC, and leave out --check, -o and --format json"
+            )
+        return _expand(specs[0], settings, form, allow_plugins)
     if output and (check or len(specs) != 1):
         raise click.UsageError("-o writes one plan: name one SPEC, and leave out --check")
     reports = []
     for file in spec_files(specs):
         try:
-            graph = analyse(load(file))
+            graph = check_spec(file, overrides(settings), allow_plugins=allow_plugins)
             costs = cost(graph, size, batch) if size else None
-            reports.append(describe(graph, costs))
-            if form == "text":
-                print_diagnostics(graph.warnings)
-                _print(file, graph, costs, size, batch, check)
-            if output:
+            if size:
+                values = size_values(graph, size, batch)
+                graph = replace(graph, warnings=warnings_at(graph, values))
+            if output:  # before anything says that all is well
                 _write(output, plan_document(plan(graph, input_gradient=False)))
+            reports.append(describe(graph, costs))
+            _show(graph.warnings, form)
+            if form == "text":
+                _print(file, graph, costs, size, batch, check)
         except DiagnosticError as error:
             reports.append({"ok": False, "diagnostics": [to_json(d) for d in error.diagnostics]})
-            if form == "text":
-                print_diagnostics(error.diagnostics)
+            _show(error.diagnostics, form)
     if form == "json":
         click.echo(
             json.dumps(reports if not specs or len(specs) > 1 else reports[0], indent=2, ensure_ascii=False)
@@ -57,10 +89,33 @@ def command(
     return 0 if all(report["ok"] for report in reports) else 1
 
 
+def _expand(file: str, settings: tuple[str, ...], form: str, allow_plugins: bool) -> int:
+    """Prints the flat spec, in the language of its file. A graph that is wrong can be looked at so, too."""
+    try:
+        spec = load(file, overrides(settings), allow_plugins=allow_plugins)
+    except DiagnosticError as error:
+        _show(error.diagnostics, form)
+        return 1
+    _show(spec.warnings, form)
+    if file.lower().endswith(".json"):
+        click.echo(json.dumps(to_document(spec), indent=2, ensure_ascii=False))
+    else:
+        click.echo(to_toml(spec), nl=False)
+    return 0
+
+
+def _show(diagnostics: Sequence[Diagnostic], form: str) -> None:
+    """For people on stderr; for GitHub besides, as annotations on stdout. JSON has them in its report."""
+    if form == "github":
+        for diagnostic in diagnostics:
+            click.echo(to_github(diagnostic))
+    if form != "json":
+        print_diagnostics(diagnostics)
+
+
 def _print(
     file: str, graph: ShapedGraph, costs: Cost | None, size: Size | None, batch: int, check: bool
 ) -> None:
-    console = stdout()
     contract = graph.size_contract
     if costs is None and contract:  # a table without MACs says little: take the size that it trains on
         patch = graph.spec.data.patch if graph.spec.data else None
@@ -77,63 +132,63 @@ def _print(
                 costs = None
 
     at = f"{batch} × " * (batch > 1) + f"{size[0]} × {size[1]}" if size else ""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     chain = all(
         node.inputs == (before,)
         for node, before in zip(graph.nodes, [graph.input_name, *(n.name for n in graph.nodes)], strict=False)
     )
-    table.add_column("node", no_wrap=True)
-    table.add_column("type", no_wrap=True)
-    if not chain:
-        table.add_column("from", no_wrap=True)
-    table.add_column("output", no_wrap=True)
-    if costs:
-        table.add_column(f"at {at}", no_wrap=True)
-    table.add_column("parameters", justify="right", no_wrap=True)
-    if costs:
-        table.add_column("MACs", justify="right", no_wrap=True)
 
-    def row(name: str, kind: str, inputs: str, shape: str, numbers: str, parameters: str, macs: str) -> None:
-        cells = [name, kind, *([] if chain else [inputs]), shape, *([numbers] if costs else []), parameters]
-        table.add_row(*cells, *([macs] if costs else []))
+    def cells(
+        name: str, kind: str, inputs: str, shape: str, numbers: str, parameters: str, macs: str
+    ) -> list[str]:
+        found = [name, kind, *([] if chain else [inputs]), shape, *([numbers] if costs else []), parameters]
+        return [*found, *([macs] if costs else [])]
+
+    header = cells("node", "type", "from", "output", f"at {at}", "parameters", "MACs")
+    numeric = frozenset(index for index, title in enumerate(header) if title in ("parameters", "MACs"))
+    table = Table(header=header, right=numeric)
 
     inputs = (
         " × ".join(map(str, (*graph.input_shape[len(graph.input_shape) > 3 : -2], *size)))
         if costs and size
         else ""
     )
-    row(graph.input_name, "input", "", _without_batch(graph.input_shape, graph), inputs, "", "")
+    table.rows.append(
+        cells(graph.input_name, "input", "", _without_batch(graph.input_shape, graph), inputs, "", "")
+    )
     for node in graph.nodes:
         parameters = sum(parameter.size for parameter in node.parameters)
         found = costs.nodes[node.name] if costs else None
-        row(
+        row = cells(
             node.name, node.layer.type, ", ".join(node.inputs), _without_batch(node.shape, graph),
             " × ".join(map(str, found.shape[len(graph.input_shape) > 3 :])) if found else "",
             human(parameters) if parameters else "", human(found.macs) if found and found.macs else "",
         )  # fmt: skip
-    row("total", "", "", "", "", human(graph.parameter_count), human(costs.macs) if costs else "")
+        table.rows.append(row)
+    total = human(graph.parameter_count), human(costs.macs) if costs else ""
+    table.rows.append(cells("total", "", "", "", "", *total))
 
-    console.print(f"[bold]{graph.spec.name}[/bold]  {file}", soft_wrap=True)
-    console.print(table)
+    click.echo(f"{bold(graph.spec.name)}  {file}")
+    first, *lines = table.lines()
+    click.echo("\n".join([bold(first), *lines]))
     field = receptive_field(graph)
     for axis, name in (("H", "height"), ("W", "width")):
         if contract:
             symbol = graph.input_shape[-2 if axis == "H" else -1]
             sizes = contract[axis].render(str(symbol) if not isinstance(symbol, int) else axis)
-            console.print(f"{name}: {sizes}; an output pixel sees {_sees(field[axis], axis)}", soft_wrap=True)
+            click.echo(f"{name}: {sizes}; an output pixel sees {_sees(field[axis], axis)}")
     if costs:
-        console.print(
+        click.echo(
             f"training step at {at}: {human_bytes(costs.saved_bytes)} saved for backward,"
             f" {human_bytes(costs.peak_bytes)} at the peak"
         )
     if not check:
         schedule = plan(graph, input_gradient=False)
-        console.print(
+        click.echo(
             f"plan: engine reference, {len(schedule.forward)} forward steps in topological order,"
             f" {len(schedule.backward)} backward steps in reverse"
         )
     warnings = len(graph.warnings)
-    console.print("ok" + (f", {warnings} warning{'s' * (warnings > 1)}" if warnings else ""), end="\n\n")
+    click.echo("ok" + (f", {warnings} warning{'s' * (warnings > 1)}" if warnings else "") + "\n")
 
 
 def _without_batch(shape: Shape, graph: ShapedGraph) -> str:

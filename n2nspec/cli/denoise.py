@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from n2nspec.apply import denoise_files
-from n2nspec.cli._options import DEVICE
+from n2nspec.cli._options import ALLOW_PLUGINS, DEVICE
+from n2nspec.training import open_run
 
 __all__ = ["command"]
 
@@ -20,6 +21,8 @@ __all__ = ["command"]
     help="A file for one picture; a folder for several.",
 )  # fmt: skip
 @DEVICE
-def command(run: Path, inputs: tuple[Path, ...], output: Path, device: str) -> None:
+@ALLOW_PLUGINS
+def command(run: Path, inputs: tuple[Path, ...], output: Path, device: str, allow_plugins: bool) -> None:
+    opened = open_run(run, allow_plugins=allow_plugins)
     # each as it is done: one bad picture among many must not hide the others
-    denoise_files(run, inputs, output, device=device, on_picture=lambda done: click.echo(done.output))
+    denoise_files(opened, inputs, output, device=device, on_picture=lambda done: click.echo(done.output))

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from n2nspec.apply import evaluate
-from n2nspec.cli._options import DEVICE, FORMAT
+from n2nspec.cli._options import ALLOW_PLUGINS, DEVICE, FORMAT
 from n2nspec.cli._output import finite, print_diagnostics
+from n2nspec.training import open_run
 
 __all__ = ["command"]
 
@@ -19,8 +20,9 @@ __all__ = ["command"]
 @click.option("--data", default=None, help="Pairs to measure on, instead of the spec's `val`.")
 @FORMAT
 @DEVICE
-def command(run: Path, data: str | None, form: str, device: str) -> None:
-    found = evaluate(run, data, device=device)
+@ALLOW_PLUGINS
+def command(run: Path, data: str | None, form: str, device: str, allow_plugins: bool) -> None:
+    found = evaluate(open_run(run, allow_plugins=allow_plugins), data, device=device)
     print_diagnostics(found.warnings)
     if form == "json":
         click.echo(

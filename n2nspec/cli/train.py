@@ -10,8 +10,8 @@ from rich.table import Table
 
 from n2nspec.cli._options import DEVICE, overrides
 from n2nspec.cli._output import human, print_diagnostics, stderr, stdout
+from n2nspec.graph import check
 from n2nspec.runtime import ENGINES
-from n2nspec.spec import load
 from n2nspec.training import EpochRecord, StartInfo, Summary, train
 
 __all__ = ["command"]
@@ -36,7 +36,7 @@ def command(
     device: str,
     oracle: bool,
 ) -> None:
-    loaded = load(spec, overrides=overrides(settings))
+    loaded = check(spec, overrides=overrides(settings), allow_plugins=True).spec
     with _Watch() as watch:
         train(loaded, out, epochs=epochs, engine=engine, device=device, oracle=oracle, reporter=watch)
 

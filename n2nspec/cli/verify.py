@@ -9,11 +9,11 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from n2nspec.cli._options import FORMAT, spec_files
+from n2nspec.cli._options import ALLOW_PLUGINS, FORMAT, SET, overrides, spec_files
 from n2nspec.cli._output import finite, print_diagnostics, stdout
 from n2nspec.diagnostics import DiagnosticError, to_json
+from n2nspec.graph import check
 from n2nspec.oracle import VerifyReport, verify
-from n2nspec.spec import load
 
 __all__ = ["command"]
 
@@ -21,11 +21,15 @@ __all__ = ["command"]
 @click.command("verify", help="Check the gradients of SPECs (every spec in ./specs when none is named).")
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
 @FORMAT
-def command(specs: tuple[str, ...], form: str) -> int:
+@SET
+@ALLOW_PLUGINS
+def command(specs: tuple[str, ...], form: str, settings: tuple[str, ...], allow_plugins: bool) -> int:
     reports = []
     for file in spec_files(specs):
         try:
-            report = verify(load(file))
+            # a spec that was named is meant to run; one that merely lies in ./specs is not
+            loaded = check(file, overrides(settings), allow_plugins=allow_plugins or bool(specs)).spec
+            report = verify(loaded)
         except DiagnosticError as error:
             reports.append(
                 {"ok": False, "file": file, "diagnostics": [to_json(d) for d in error.diagnostics]}
@@ -47,6 +51,7 @@ def _document(report: VerifyReport) -> dict[str, Any]:
         "name": report.spec,
         "input_shape": list(report.input_shape),
         "seed": report.seed,
+        "notes": list(report.notes),
         "rows": [
             {
                 "name": row.name, "type": row.type, "what": row.what, "method": row.method,
@@ -76,6 +81,8 @@ def _print(file: str, report: VerifyReport) -> None:
         before = row.name
     console.print(f"[bold]{escape(report.spec)}[/bold]  {escape(file)}", soft_wrap=True)
     console.print(table)
+    for note in report.notes:
+        console.print(f"note: {escape(note)}", soft_wrap=True)
     shape = " × ".join(map(str, report.input_shape))
     outcome = f"{len(report.failures)} FAIL" if report.failures else "all within tolerance"
     console.print(f"{len(report.rows)} comparisons in float64 on {shape}: {outcome}\n")

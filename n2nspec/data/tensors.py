@@ -66,8 +66,8 @@ def _load(path: Path) -> Any:
         # torch warns when a pickle's protocol is not its own default; what it then cannot read it refuses
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise fail("E301", f"cannot read {path.name}: {error.strerror or error}", file=path) from error
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise fail("E301", f"cannot read {path.name}: {error.strerror}", file=path) from error
     except pickle.UnpicklingError as error:
         calls = _calls(path)
         if calls:

@@ -13,7 +13,7 @@ from typing import Any
 
 from n2nspec.diagnostics.model import COMMAND_LINE, Diagnostic, Span
 
-__all__ = ["render", "render_all", "to_json"]
+__all__ = ["render", "render_all", "summary", "to_json"]
 
 TAB = "    "
 WIDEST = 100
@@ -43,6 +43,13 @@ def render_all(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> str
     return "\n\n".join(render(diagnostic, color=color) for diagnostic in diagnostics)
 
 
+def summary(diagnostics: Iterable[Diagnostic]) -> str:
+    """How many of each kind: `2 errors, 1 warning`; empty for none."""
+    severities = [diagnostic.severity for diagnostic in diagnostics]
+    counts = [(severities.count(severity), severity) for severity in ("error", "warning")]
+    return ", ".join(f"{count} {severity}{'s' * (count > 1)}" for count, severity in counts if count)
+
+
 def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
     """One diagnostic:
 
@@ -62,7 +69,7 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
     spans = [
         span for span in (diagnostic.span, *(label.span for label in diagnostic.labels)) if span is not None
     ]
-    margin = max((len(_number(span)) for span in spans), default=0)
+    margin = max((len(_number(span)) for span in spans), default=0) or 1
     if diagnostic.span is not None:
         lines += _snippet(diagnostic.span, "-->", "^", "", margin, paint, tone)
     elif diagnostic.file or diagnostic.path:

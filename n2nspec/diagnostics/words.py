@@ -35,6 +35,8 @@ def did_you_mean(word: object, options: Iterable[str]) -> str:
     found = closest(word, options)
     if found is not None:
         return f"did you mean {quote(found)}?"
+    if len(options) == 1:
+        return f"the only one is {quote(options[0])}"
     return f"choose one of {listing(options)}" if 0 < len(options) <= 40 else ""
 
 

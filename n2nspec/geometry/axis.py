@@ -55,6 +55,17 @@ class AxisRule(ABC):
         None when those output pixels read nothing (a transposed convolution with stride > kernel).
         """
 
+    def unread(self, n: int) -> int:
+        """Pixels at the end of an axis of n that nothing reads because the stride does not divide.
+
+        Counts pixels of the picture, not of the padding. 0 for an n that is refused.
+        """
+        return 0
+
+    def remainder(self, n: int) -> str:
+        """The formula that `unread` rests on, with the numbers in it; empty where nothing is left over."""
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Same(AxisRule):
@@ -132,6 +143,19 @@ class Window(AxisRule):
     def reach(self, first: int, last: int) -> tuple[int, int]:
         return first * self.stride - self.before, last * self.stride - self.before + self.span - 1
 
+    def unread(self, n: int) -> int:
+        """As far as it is more than one of the gaps that a stride wider than the window leaves everywhere."""
+        if n < self.start:
+            return 0
+        rest = (n + self.before + self.after - self.span) % self.stride
+        return max(0, rest - self.after - max(0, self.stride - self.span))
+
+    def remainder(self, n: int) -> str:
+        """What `unread` rests on, with the numbers in it."""
+        padding = f"2·{self.before}" if self.before == self.after else f"{self.before} + {self.after}"
+        rest = (n + self.before + self.after - self.span) % self.stride
+        return f"({n} + {padding} - {self.dilation}·({self.kernel} - 1) - 1) % {self.stride} = {rest}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransposedWindow(AxisRule):
@@ -175,13 +199,21 @@ class TransposedWindow(AxisRule):
 
     def reach(self, first: int, last: int) -> tuple[int, int] | None:
         # Input i writes outputs i·stride - padding + t·dilation, t = 0 … kernel - 1. Outputs in the gaps
-        # between those (dilation or stride wider than the kernel) read nothing.
-        sources = [i for j in range(first, last + 1) for i in self._sources(j)]
-        return (min(sources), max(sources)) if sources else None
+        # between those (dilation or stride wider than the kernel) read nothing. Whether input i writes one of
+        # these outputs repeats with i, as long as t is in range: from both ends, the first that does.
+        low, high = first + self.padding, last + self.padding
+        least, most = -((self.dilation * (self.kernel - 1) - low) // self.stride), high // self.stride
+        ends = (
+            next((i for i in order if self._writes(i, low, high)), None)
+            for order in (range(least, most + 1), range(most, least - 1, -1))
+        )
+        start, end = ends
+        return None if start is None or end is None else (start, end)
 
-    def _sources(self, output: int) -> list[int]:
-        shifted = [output + self.padding - t * self.dilation for t in range(self.kernel)]
-        return [s // self.stride for s in shifted if s % self.stride == 0]
+    def _writes(self, i: int, low: int, high: int) -> bool:
+        """Whether input i writes any of the outputs low to high, padding included."""
+        t = max(0, -((i * self.stride - low) // self.dilation))
+        return t < self.kernel and i * self.stride + t * self.dilation <= high
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +304,27 @@ class Chain(AxisRule):
                 texts.append(rule.formula(size))
             size = rule.size(size)
         return ", then ".join(texts) or SAME.formula(n)
+
+    def unread(self, n: int) -> int:
+        """Of the first rule that leaves something; in pixels of what that one reads."""
+        rule, size = self._leaving(n)
+        return rule.unread(size)
+
+    def remainder(self, n: int) -> str:
+        rule, size = self._leaving(n)
+        return rule.remainder(size)
+
+    def _leaving(self, n: int) -> tuple[AxisRule, int]:
+        """The first rule that leaves something unread, and its size; the last rule when none does."""
+        rule, size = self.rules[0], n
+        for rule in self.rules:
+            if rule.unread(size):
+                break
+            following = rule.size(size)
+            if following is None:
+                break
+            size = following
+        return rule, size
 
     def reach(self, first: int, last: int) -> tuple[int, int] | None:
         """As for one rule, but an interval that holds what is read: inner pixels are not told apart."""

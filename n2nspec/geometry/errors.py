@@ -12,13 +12,15 @@ class ShapeError(Exception):
         message: one sentence: expected, received, and the formula with its numbers.
         help: what to do next; may be empty.
         input: index of the input at fault.
+        field: the layer's field to look at first; may be empty.
     """
 
-    def __init__(self, message: str, *, help: str = "", input: int = 0) -> None:
+    def __init__(self, message: str, *, help: str = "", input: int = 0, field: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.help = help
         self.input = input
+        self.field = field
 
 
 class SizeLimitError(ShapeError):

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from math import prod
 
 from n2nspec.geometry.axis import AxisRule
-from n2nspec.geometry.errors import ShapeError
+from n2nspec.geometry.errors import ShapeError, SizeLimitError
 from n2nspec.geometry.sizes import IDENTITY, SizeFunction, SizeSet
 
 __all__ = ["Dim", "Shape", "Symbolic", "concrete", "elements", "render_dim", "render_shape", "transform"]
+
+LARGEST = 2**31 - 1
+"""Pixels a side; more cannot be meant."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ Dim = int | Symbolic
 Shape = tuple[Dim, ...]
 
 
-def transform(dim: Dim, rule: AxisRule, *, axis: str = "size") -> Dim:
-    """The dimension after a layer's rule.
+def transform(dim: Dim, rule: AxisRule, *, axis: str = "size", field: str = "") -> Dim:
+    """The dimension after a layer's rule. `field` is the layer's field to look at when it refuses.
 
     Raises:
         ShapeError: the rule refuses this number, or every value that the symbol can have.
@@ -45,12 +48,18 @@ def transform(dim: Dim, rule: AxisRule, *, axis: str = "size") -> Dim:
                 f"{axis} {dim} is too small, at least {rule.start} is needed;"
                 f" output size: {rule.formula(dim)}",
                 help=f"give this layer an input of {axis} {rule.start} or more, or change its padding",
+                field=field,
+            )
+        if size > LARGEST:
+            raise SizeLimitError(
+                f"an output of {axis} {size} is larger than any picture; output size: {rule.formula(dim)}",
+                help="check stride and scale_factor for a typo",
             )
         return size
     function = dim.function.then(rule)
     if function.domain.is_empty:
         # only a size that no longer depends on the picture can be refused for every picture
-        raise ShapeError(f"no picture size gives this layer an input {axis} that it accepts")
+        raise ShapeError(f"no picture size gives this layer an input {axis} that it accepts", field=field)
     return Symbolic(dim.symbol, function)
 
 

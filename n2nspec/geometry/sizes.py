@@ -27,11 +27,15 @@ LONGEST = 2**18
 """Pixels beyond any picture's side. A law that needs more to be told is a typo in the spec."""
 
 
-def _check_length(sizes: int) -> None:
-    if sizes > LONGEST:
+LONGEST_PERIOD = 2**16
+"""Also of one period, all of which has to be written down."""
+
+
+def _check_length(sizes: int, limit: int = LONGEST) -> None:
+    if sizes > limit:
         raise SizeLimitError(
             f"the strides and kernels up to here only make sense for pictures of some {sizes} pixels a side;"
-            f" {LONGEST} is the limit",
+            f" {limit} is the limit",
             help="check stride, kernel_size, dilation and scale_factor for a typo",
         )
 
@@ -90,6 +94,8 @@ class SizeFunction:
             lowest = min((v for v in self.table if v is not None), default=rule.start)
             start += max(0, -(-(rule.start - lowest) // self.gain)) * self.period
         _check_length(start + period)
+        _check_length(period, LONGEST_PERIOD)
+        _check_length(gain // period)
 
         def value(h: int) -> int | None:
             size = self(h)
@@ -130,7 +136,9 @@ class SizeFunction:
     @cached_property
     def domain(self) -> SizeSet:
         """The picture sizes that are not refused."""
-        return SizeSet.of(lambda h: self(h) is not None, start=self.start, period=self.period)
+        return SizeSet.of(
+            lambda h: self(h) is not None, start=self.start, period=self.period, first=self.first
+        )
 
     def render(self, symbol: str, within: SizeSet | None = None) -> str:
         """A formula in Python's integer arithmetic, such as `(H+1)//2` or `4*((H+3)//4)`.
@@ -226,10 +234,10 @@ class SizeSet:
     exceptions: tuple[int, ...]
 
     @classmethod
-    def of(cls, holds: Callable[[int], bool], *, start: int, period: int) -> SizeSet:
-        """The normal form of a condition that is periodic from `start` on."""
+    def of(cls, holds: Callable[[int], bool], *, start: int, period: int, first: int = 1) -> SizeSet:
+        """The normal form of a condition that is periodic from `start` on, and false below `first`."""
         residues = sorted(h % period for h in range(start, start + period) if holds(h))
-        below = [h for h in range(1, start) if holds(h)]
+        below = [h for h in range(first, start) if holds(h)]
         return cls._normal(period, residues, start, below)
 
     @classmethod
@@ -271,7 +279,8 @@ class SizeSet:
                 return SizeSet.finite(h for h in one.exceptions if h in another)
         start, period = max(self.start, other.start), lcm(self.period, other.period)
         _check_length(start + period)
-        return SizeSet.of(lambda h: h in self and h in other, start=start, period=period)
+        first = max(min((*one.exceptions[:1], one.start)) for one in (self, other))
+        return SizeSet.of(lambda h: h in self and h in other, start=start, period=period, first=first)
 
     @property
     def is_empty(self) -> bool:

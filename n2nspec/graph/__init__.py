@@ -1,10 +1,12 @@
 """The module graph and what follows from it without running it: shapes, sizes, receptive field, cost."""
 
 from n2nspec.graph.build import build
-from n2nspec.graph.cost import Cost, NodeCost, cost
+from n2nspec.graph.check import analyse, check
+from n2nspec.graph.cost import Cost, NodeCost, cost, size_values
 from n2nspec.graph.model import Graph, Node, ShapedGraph, ShapedNode
 from n2nspec.graph.receptive import Reach, receptive_field
-from n2nspec.graph.shapes import analyse, shape
+from n2nspec.graph.shapes import shape
+from n2nspec.graph.warnings import warnings_at
 
 __all__ = [
     "Cost",
@@ -16,7 +18,10 @@ __all__ = [
     "ShapedNode",
     "analyse",
     "build",
+    "check",
     "cost",
     "receptive_field",
     "shape",
+    "size_values",
+    "warnings_at",
 ]

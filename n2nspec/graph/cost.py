@@ -95,9 +95,10 @@ def cost(graph: ShapedGraph, size: tuple[int, int], batch: int = 1) -> Cost:
     nodes: dict[str, NodeCost] = {}
     kept: dict[tuple[str, int], int] = {}  # (value, number of an own tensor) → bytes
     keeps: dict[str, list[tuple[str, int]]] = {}
+    kept_bytes = 0
     for node in graph.nodes:
         inputs = tuple(shapes[name] for name in node.inputs)
-        before = sum(kept.values())
+        before = kept_bytes
         keeps[node.name] = []
         if node.name in graph.live:
             for index, saved in enumerate(node.layer.saves(inputs, shapes[node.name])):
@@ -106,19 +107,37 @@ def cost(graph: ShapedGraph, size: tuple[int, int], batch: int = 1) -> Cost:
                 else:
                     value = node.inputs[saved.index] if saved.of == "input" else node.name
                     key, size_bytes = (value, 0), elements(shapes[value]) * item
-                kept.setdefault(key, size_bytes)
+                if key not in kept:
+                    kept[key] = size_bytes
+                    kept_bytes += size_bytes
                 keeps[node.name].append(key)
         nodes[node.name] = NodeCost(
             shape=shapes[node.name],
             macs=node.layer.macs(inputs, shapes[node.name]),
-            saved_bytes=sum(kept.values()) - before,
+            saved_bytes=kept_bytes - before,
         )
     return Cost(
         nodes=nodes,
         macs=sum(node.macs for node in nodes.values()),
-        saved_bytes=sum(kept.values()),
+        saved_bytes=kept_bytes,
         peak_bytes=_peak(graph, shapes, kept, keeps, item),
     )
+
+
+class _Held:
+    """Tensors in memory, and their bytes altogether."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._bytes: dict[tuple[str, int], int] = {}
+
+    def put(self, key: tuple[str, int], size: int) -> None:
+        """A tensor that is there already is counted once."""
+        self.total += size - self._bytes.get(key, 0)
+        self._bytes[key] = size
+
+    def drop(self, key: tuple[str, int]) -> None:
+        self.total -= self._bytes.pop(key, 0)
 
 
 def _peak(
@@ -130,7 +149,8 @@ def _peak(
 ) -> int:
     live = [node for node in graph.nodes if node.name in graph.live]
     last_reader = {name: node.name for node in live for name in node.inputs}
-    held: dict[tuple[str, int], int] = {(graph.input_name, 0): elements(shapes[graph.input_name]) * item}
+    held = _Held()
+    held.put((graph.input_name, 0), elements(shapes[graph.input_name]) * item)
     saved: set[tuple[str, int]] = set()
     peak = 0
 
@@ -138,23 +158,24 @@ def _peak(
         return node.layer.workspace(tuple(shapes[name] for name in node.inputs), shapes[node.name]) * item
 
     for node in live:
-        held[(node.name, 0)] = elements(shapes[node.name]) * item
+        held.put((node.name, 0), elements(shapes[node.name]) * item)
         for key in keeps[node.name]:
-            held[key] = kept[key]
+            held.put(key, kept[key])
             saved.add(key)
-        peak = max(peak, sum(held.values()) + temporary(node))
+        peak = max(peak, held.total + temporary(node))
         for name in node.inputs:
             if last_reader[name] == node.name and (name, 0) not in saved and name != graph.input_name:
-                held.pop((name, 0), None)
-    gradients = {graph.output: elements(shapes[graph.output]) * item}
+                held.drop((name, 0))
+    gradients = _Held()
+    gradients.put((graph.output, 0), elements(shapes[graph.output]) * item)
     for node in reversed(live):
         for name in node.inputs:
             if name != graph.input_name:
-                gradients.setdefault(name, elements(shapes[name]) * item)
-        peak = max(peak, sum(held.values()) + sum(gradients.values()) + temporary(node))
-        gradients.pop(node.name, None)
-        held.pop((node.name, 0), None)
+                gradients.put((name, 0), elements(shapes[name]) * item)
+        peak = max(peak, held.total + gradients.total + temporary(node))
+        gradients.drop((node.name, 0))
+        held.drop((node.name, 0))
         for key in keeps[node.name]:
             if key[1]:
-                held.pop(key, None)
+                held.drop(key)
     return peak + 4 * graph.parameter_count * item

@@ -17,11 +17,16 @@ from fractions import Fraction
 from math import lcm
 from typing import Literal
 
-from n2nspec.graph.model import ShapedGraph
+from n2nspec.diagnostics import DiagnosticError
+from n2nspec.geometry import AxisRule
+from n2nspec.graph.model import ShapedGraph, ShapedNode
+from n2nspec.graph.places import at
 
 __all__ = ["Reach", "receptive_field"]
 
 AXES = ("H", "W")
+MOST_STEPS = 2**22
+"""Phases times layers; scale factors that need more are a typo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,47 +43,63 @@ class Reach:
 
 
 def receptive_field(graph: ShapedGraph) -> Mapping[str, Reach | Literal["global"]]:
-    """Per axis "H" and "W"; empty when the input is no picture."""
+    """Per axis "H" and "W"; empty when the input is no picture.
+
+    Raises:
+        DiagnosticError: the scale factors give an output pixel more phases than anybody can look at.
+    """
     if not graph.size_contract:
         return {}
     return {axis: _axis(graph, index) for index, axis in enumerate(AXES)}
 
 
 def _axis(graph: ShapedGraph, index: int) -> Reach | Literal["global"]:
-    live = [node for node in graph.nodes if node.name in graph.live]
     upstream = _depends_on_input(graph)
-    if any(node.layer.sees_whole_picture() and node.name in upstream for node in live):
+    live = [node for node in graph.nodes if node.name in graph.live and node.name in upstream]
+    if any(node.layer.sees_whole_picture() for node in live):
         return "global"
+    rules = [node.layer.axes()[index] for node in live]
 
     scales: dict[str, Fraction] = {graph.input_name: Fraction(1)}  # pixels per input pixel
-    for node in live:
-        rule = node.layer.axes()[index]
-        source = scales.get(node.inputs[0], Fraction(1))
+    for node, rule in zip(live, rules, strict=True):
+        source = next(scales[name] for name in node.inputs if name in scales)
         scales[node.name] = source * rule.gain / rule.period
     period = lcm(*((scales[name] / scales[graph.output]).denominator for name in scales))
     ratio = 1 / scales[graph.output]
+    if period * len(live) > MOST_STEPS:
+        place = ("input", graph.input_name)
+        message = f"strides and scale factors give an output pixel {period} different views of the picture"
+        raise DiagnosticError(
+            [at(graph.spec, place, "E206", message, help="check stride and scale_factor for a typo")]
+        )
 
     lefts, rights, extents = [], [], []
     for phase in range(period):
-        reads: dict[str, tuple[int, int]] = {graph.output: (phase, phase)}
-        for node in reversed(live):
-            if node.name not in reads:
-                continue
-            interval = node.layer.axes()[index].reach(*reads[node.name])
-            if interval is None:
-                continue
-            for source_name in node.inputs:
-                low, high = reads.get(source_name, interval)
-                reads[source_name] = (min(low, interval[0]), max(high, interval[1]))
-        if graph.input_name not in reads:
+        interval = _reads(graph, live, rules, phase)
+        if interval is None:
             extents.append(0)
             continue
-        low, high = reads[graph.input_name]
+        low, high = interval
         here = int(phase * ratio // 1)
         lefts.append(here - low)
         rights.append(high - here)
         extents.append(high - low + 1)
     return Reach(left=max(0, *lefts, 0), right=max(0, *rights, 0), extents=tuple(extents))
+
+
+def _reads(
+    graph: ShapedGraph, live: list[ShapedNode], rules: list[AxisRule], phase: int
+) -> tuple[int, int] | None:
+    """The input pixels, first to last, that one output pixel reads; None when it reads none."""
+    reads: dict[str, tuple[int, int]] = {graph.output: (phase, phase)}
+    for node, rule in zip(reversed(live), reversed(rules), strict=True):
+        interval = rule.reach(*reads[node.name]) if node.name in reads else None
+        if interval is None:
+            continue
+        for name in node.inputs:
+            low, high = reads.get(name, interval)
+            reads[name] = (min(low, interval[0]), max(high, interval[1]))
+    return reads.get(graph.input_name)
 
 
 def _depends_on_input(graph: ShapedGraph) -> set[str]:

@@ -1,12 +1,16 @@
 """Graph → ShapedGraph: the shape of every value, and the picture sizes for which all of it fits.
 
-In: a graph. Out: the same graph with exact symbolic shapes, parameters, and a set of sizes for every symbol
-of the input. A layer that refuses its input is an error of its own; what follows it is not blamed.
+In: a graph, or the wiring of a spec with mistakes. Out: exact symbolic shapes, parameters, and a set of sizes
+for every symbol of the input. A layer that refuses its input is an error of its own; what follows it is not
+blamed, and what does not depend on it is judged all the same.
 """
 
 from __future__ import annotations
 
-from n2nspec.diagnostics import Diagnostic, DiagnosticError, Label
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from n2nspec.diagnostics import Diagnostic, DiagnosticError, Label, quote
 from n2nspec.geometry import (
     ALL_SIZES,
     Dim,
@@ -17,16 +21,30 @@ from n2nspec.geometry import (
     constant,
     render_shape,
 )
-from n2nspec.graph.build import at, build, in_order, unknown_name
-from n2nspec.graph.model import Graph, Node, ShapedGraph, ShapedNode
-from n2nspec.spec import Spec
+from n2nspec.graph.model import DocumentPath, Graph, ShapedGraph, ShapedNode
+from n2nspec.graph.places import Names, at, in_order, label
+from n2nspec.graph.wiring import INPUT, Wiring
+from n2nspec.layers._base import ParameterSpec
+from n2nspec.spec import Part
 
-__all__ = ["analyse", "shape"]
+__all__ = ["Shapes", "infer", "shape", "shaped"]
 
 
-def analyse(spec: Spec) -> ShapedGraph:
-    """`shape(build(spec))`."""
-    return shape(build(spec))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shapes:
+    """What is known of the values of a wiring, by number.
+
+    Attributes:
+        shapes: of the input and of every node that fits.
+        parameters: of the same nodes.
+        sizes: for each symbol of the input shape, the values that work.
+        problems: layers that refuse their input, and requirements that nothing satisfies.
+    """
+
+    shapes: dict[int, Shape] = field(default_factory=dict)
+    parameters: dict[int, tuple[ParameterSpec, ...]] = field(default_factory=dict)
+    sizes: dict[str, SizeSet] = field(default_factory=dict)
+    problems: list[Diagnostic] = field(default_factory=list)
 
 
 def shape(graph: Graph) -> ShapedGraph:
@@ -35,98 +53,146 @@ def shape(graph: Graph) -> ShapedGraph:
     Raises:
         DiagnosticError: a layer refuses its input, or no picture size satisfies the graph and `[require]`.
     """
-    spec = graph.spec
-    shapes: dict[str, Shape] = {graph.input_name: graph.input_shape}
-    nodes: list[ShapedNode] = []
-    problems: list[Diagnostic] = []
-    for node in graph.nodes:
-        if any(name not in shapes for name in node.inputs):
-            continue  # it follows a layer that is already blamed
-        inputs = tuple(shapes[name] for name in node.inputs)
-        try:
-            shapes[node.name] = node.layer.infer(inputs)
-            nodes.append(
-                ShapedNode(
-                    name=node.name, layer=node.layer, inputs=node.inputs, stage=node.stage, path=node.path,
-                    shape=shapes[node.name], parameters=node.layer.parameters(inputs),
-                )
-            )  # fmt: skip
-        except ShapeError as error:
-            problems.append(_refusal(graph, node, inputs, error))
+    number = {graph.input_name: INPUT, **{node.name: index for index, node in enumerate(graph.nodes)}}
+    wiring = Wiring(
+        part=Part(spec=graph.spec),
+        input_name=graph.input_name,
+        input_shape=graph.input_shape,
+        nodes=graph.nodes,
+        sources=tuple(tuple(number[name] for name in node.inputs) for node in graph.nodes),
+        order=tuple(range(len(graph.nodes))),
+        output=number[graph.output],
+    )
+    found = infer(wiring)
+    if found.problems:
+        raise DiagnosticError(in_order(graph.spec, found.problems))
+    return shaped(graph, wiring, found)
 
-    sizes: dict[str, SizeSet] = {}
-    if not problems:
-        try:
-            sizes = _domains(graph.input_shape, shapes)
-            problems += _require(graph, shapes, sizes)
-        except SizeLimitError as error:
-            problems.append(
-                at(spec, ("input", graph.input_name), "E206", error.message, help="use smaller strides")
-            )
-    if problems:
-        raise DiagnosticError(in_order(problems))
+
+def shaped(graph: Graph, wiring: Wiring, found: Shapes) -> ShapedGraph:
+    """A graph with the shapes that were found for its wiring, none of which is missing."""
+    nodes = tuple(
+        ShapedNode(
+            name=node.name, layer=node.layer, inputs=node.inputs, stage=node.stage, path=node.path,
+            shape=found.shapes[number], parameters=found.parameters[number],
+        )
+        for number, node in ((number, wiring.nodes[number]) for number in wiring.order)
+    )  # fmt: skip
     return ShapedGraph(
-        spec=spec, input_name=graph.input_name, input_shape=graph.input_shape, nodes=tuple(nodes),
-        output=graph.output, warnings=graph.warnings, sizes=sizes,
+        spec=graph.spec, input_name=graph.input_name, input_shape=graph.input_shape, nodes=nodes,
+        output=graph.output, warnings=graph.warnings, sizes=found.sizes,
     )  # fmt: skip
 
 
-def _domains(input_shape: Shape, shapes: dict[str, Shape]) -> dict[str, SizeSet]:
+def infer(wiring: Wiring) -> Shapes:
+    """Shapes of everything whose inputs are known, and the sizes that `[require]` leaves."""
+    found = Shapes()
+    if wiring.input_shape is None:
+        return found
+    found.shapes[INPUT] = wiring.input_shape
+    for number in wiring.order:
+        sources = wiring.sources[number]
+        if sources is None or any(source not in found.shapes for source in sources):
+            continue  # it follows what is already blamed
+        inputs = tuple(found.shapes[source] for source in sources)
+        layer = wiring.nodes[number].layer
+        try:
+            output = layer.infer(inputs)
+            found.parameters[number] = layer.parameters(inputs)
+            found.shapes[number] = output
+        except ShapeError as error:
+            found.problems.append(_refusal(wiring, found.shapes, number, sources, error))
+    try:
+        found.sizes.update(_domains(found.shapes))
+        found.problems.extend(_require(wiring, found))
+    except SizeLimitError as error:
+        place = ("input", wiring.input_name)
+        found.problems.append(at(wiring.spec, place, "E206", error.message, help="use smaller strides"))
+    return found
+
+
+def _domains(shapes: dict[int, Shape]) -> dict[str, SizeSet]:
     """For each symbol of the input, the sizes that no layer refuses."""
-    sizes = {dim.symbol: ALL_SIZES for dim in input_shape if not isinstance(dim, int)}
-    for dim in {dim for shape in shapes.values() for dim in shape}:
+    sizes = {dim.symbol: ALL_SIZES for dim in shapes[INPUT] if not isinstance(dim, int)}
+    for dim in dict.fromkeys(dim for shape in shapes.values() for dim in shape):
         if not isinstance(dim, int):
             sizes[dim.symbol] &= dim.function.domain
     return sizes
 
 
-def _refusal(graph: Graph, node: Node, inputs: tuple[Shape, ...], error: ShapeError) -> Diagnostic:
-    source = node.inputs[error.input]
-    producer = graph.by_name.get(source)
-    span = graph.spec.locate(producer.path if producer else ("input", source))
-    text = f'"{source}" gives {render_shape(inputs[error.input])}'
+def _refusal(
+    wiring: Wiring, shapes: dict[int, Shape], number: int, sources: tuple[int, ...], error: ShapeError
+) -> Diagnostic:
+    node = wiring.nodes[number]
+    field = (error.field,) if error.field in type(node.layer).model_fields else ()
+    involved = dict.fromkeys((sources[error.input], sources[0]))  # the one at fault, and the first
     return at(
-        graph.spec, node.path, "E206", f'"{node.name}": {error.message}', help=error.help,
-        labels=(Label(span=span, text=text),) if span else (),
+        wiring.spec, (*node.path, *field), "E206", f"{quote(node.name)}: {error.message}",
+        show="" if field else "name", help=error.help,
+        labels=[_gives(wiring, shapes, source) for source in involved],
     )  # fmt: skip
 
 
-def _require(graph: Graph, shapes: dict[str, Shape], sizes: dict[str, SizeSet]) -> list[Diagnostic]:
-    """Narrows `sizes` by `[require] same_size`; returns what no size satisfies."""
-    require = graph.spec.require
-    names = require.same_size if require else ()
-    problems = []
-    for index, name in enumerate(names):
-        place = ("require", "same_size", index)
-        if name not in shapes:
-            problems.append(unknown_name(graph.spec, place, name, list(shapes)))
-        elif len(shapes[name]) < 3:
-            problems.append(
-                at(
-                    graph.spec,
-                    place,
-                    "E207",
-                    f'"{name}" is no picture: its shape is {render_shape(shapes[name])}',
-                )
-            )
-    if problems:
-        return problems
-    for name in names[1:]:
-        for axis, offset in (("height", -2), ("width", -1)):
-            first, other = shapes[names[0]][offset], shapes[name][offset]
-            problem = _same(first, other, sizes)
-            if problem:
-                problems.append(
-                    at(
-                        graph.spec,
-                        ("require", "same_size", names.index(name)),
-                        "E207",
-                        f'no picture size gives "{names[0]}" and "{name}" the same {axis}:'
-                        f" {first} against {other}",
-                        help="change stride, padding or scale_factor on the way, or drop the requirement",
-                    )
-                )
-    return problems
+def _gives(wiring: Wiring, shapes: dict[int, Shape], number: int) -> Label | None:
+    """Where a shape comes from: the layer that made it, not those that hand it on."""
+    shape, name = shapes[number], wiring.named(number)
+    while number != INPUT:
+        sources = wiring.sources[number]
+        if sources is None or len(sources) != 1 or shapes[sources[0]] != shape:
+            break
+        (number,) = sources
+    maker = wiring.named(number)
+    through = f", which {quote(name)} hands on" if maker != name else ""
+    return label(wiring.spec, wiring.path(number), f"{quote(maker)} gives {render_shape(shape)}{through}")
+
+
+def _require(wiring: Wiring, found: Shapes) -> Iterator[Diagnostic]:
+    """Narrows the sizes by `[require] same_size`; yields what no size satisfies."""
+    require = wiring.spec.require
+    if require is None or "require" in wiring.part.doubtful:
+        return
+    numbers = wiring.numbers
+    names = Names(tuple(numbers))
+    pictures: list[tuple[DocumentPath, int]] = []
+    for index, name in enumerate(require.same_size):
+        place: DocumentPath = ("require", "same_size", index)
+        number = numbers.get(name)
+        if name not in numbers and not wiring.part.may_name(name):
+            yield names.unknown(wiring.spec, place, name)
+        if number is None or number not in found.shapes:
+            continue
+        if len(found.shapes[number]) < 3:
+            text = f"{quote(name)} is no picture: its shape is {render_shape(found.shapes[number])}"
+            yield at(
+                wiring.spec, place, "E207", text, help="name nodes whose values have a height and a width",
+                labels=[_gives(wiring, found.shapes, number)],
+            )  # fmt: skip
+        else:
+            pictures.append((place, number))
+    every = dict(found.sizes)
+    for place, number in pictures[1:]:
+        first = pictures[0][1]
+        one, two = quote(wiring.named(first)), quote(wiring.named(number))
+        dims = [found.shapes[first][-2:], found.shapes[number][-2:]]
+        wrong = [
+            (axis, a, b)
+            for axis, a, b in zip(("height", "width"), *dims, strict=True)
+            if _same(a, b, found.sizes)
+        ]
+        if wrong:
+            alone = any(_same(a, b, dict(every)) for _, a, b in wrong)
+            axes = " and ".join(axis for axis, _, _ in wrong)
+            against = ", ".join(f"{a} against {b}" for _, a, b in wrong)
+            yield at(
+                wiring.spec, place, "E207",
+                f"no picture size gives {one} and {two} the same {axes}"
+                f"{'' if alone else ' and satisfies the requirements before this one'}: {against}",
+                help="change stride, padding or scale_factor on the way, or drop the requirement",
+                labels=[
+                    label(wiring.spec, wiring.path(node), f"{name} is {' × '.join(map(str, dim))}")
+                    for node, name, dim in zip((first, number), (one, two), dims, strict=True)
+                ],
+            )  # fmt: skip
 
 
 def _same(first: Dim, other: Dim, sizes: dict[str, SizeSet]) -> bool:

@@ -7,6 +7,7 @@ on their own are built this way, so their arguments are the spec's fields by con
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -40,9 +41,22 @@ def bind(
         TypeError: they are not what `expected` takes.
     """
     try:
-        return dict(expected.bind(*args, **kwargs).arguments)
+        arguments = expected.bind(*args, **kwargs).arguments
     except TypeError as error:
         raise TypeError(f"{name}{expected}: {error}") from None
+    return {key: _plain(value) for key, value in arguments.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Integers of other libraries (numpy's, a tensor's size) as Python's; everything else as it is."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(_plain(item) for item in value) if type(value) in (tuple, list) else value
+    if isinstance(value, (bool, int, float)) or not hasattr(type(value), "__index__"):
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:  # a tensor that is no integer
+        return value
 
 
 def validated(name: str, model: type[Model], fields: Mapping[str, Any]) -> Model:

@@ -100,6 +100,8 @@ class LayerSpec(BaseModel):
     """Leading constructor arguments that a spec leaves out because the graph knows them (`in_channels`)."""
     inferred_axis: ClassVar[int] = -3
     """The axis of the input that the inferred argument counts; negative, so any batch axes may precede."""
+    activation: ClassVar[bool] = False
+    """True: an elementwise nonlinearity, which nobody means to apply twice in a row."""
     twin: ClassVar[str] = ""
     """Dotted name of the torch.nn counterpart, whose constructor takes the same fields."""
     CASES: ClassVar[tuple[Case, ...]] = ()
@@ -135,8 +137,8 @@ class LayerSpec(BaseModel):
         *batch, channels, height, width = self.picture(shape)
         rules = self.axes()
         sizes = (
-            transform(height, rules[0], axis="height"),
-            transform(width, rules[1], axis="width"),
+            transform(height, rules[0], axis="height", field="kernel_size"),
+            transform(width, rules[1], axis="width", field="kernel_size"),
         )
         return (*batch, self.channels(fixed(channels, "channels")), *sizes)
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PlainSerializer, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from n2nspec.diagnostics import closest, describe_value, quote
+
 __all__ = ["Count", "NonNegativePair", "Padding", "PositivePair", "Switch"]
 
 LARGEST = 65_535
@@ -31,7 +33,7 @@ def _as_pair(value: Any, least: int) -> tuple[int, int]:
     ):
         raise PydanticCustomError(
             "pair_type", "Expected an integer, or two for height and width; received {received}",
-            {"received": repr(value)},
+            {"received": describe_value(value)},
         )  # fmt: skip
     for number in numbers:
         if not least <= number <= LARGEST:
@@ -68,12 +70,18 @@ NonNegativePair = Annotated[
 ]
 
 
+def _meant(value: str, *names: str) -> dict[str, str]:
+    """The help for a name that is close to one of these."""
+    near = closest(value, names)
+    return {"help": f"did you mean {quote(near)}?"} if near else {}
+
+
 def _as_padding(value: Any) -> tuple[int, int] | str:
     if isinstance(value, str):
         if value not in ("same", "valid"):
             raise PydanticCustomError(
                 "padding_name", 'Expected "same", "valid", an integer or two; received {received}',
-                {"received": repr(value)},
+                {"received": describe_value(value), **_meant(value, "same", "valid")},
             )  # fmt: skip
         return value
     return _as_pair(value, 0)

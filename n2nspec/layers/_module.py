@@ -87,7 +87,7 @@ class Module(ABC):
         own = self.named_parameters()
         check_state({name: tuple(tensor.shape) for name, tensor in own.items()}, state)
         for name, tensor in own.items():
-            tensor.copy_(state[name].detach())
+            tensor.detach().copy_(state[name].detach())
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, here and in every child."""
@@ -100,20 +100,33 @@ class Module(ABC):
         """Evaluation mode, here and in every child."""
         return self.train(False)
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        return self.forward(*inputs)
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.forward(*args, **kwargs)
 
     def _remember(self, saved: Any) -> None:
         if not self.training:
             self._stack.clear()
         self._stack.append(saved)
 
-    def _recall(self) -> Any:
+    def _newest(self) -> Any:
+        """What the newest forward saved, for a look before `_recall` takes it away."""
         if not self._stack:
             raise RuntimeError(
                 f"{type(self).__name__}.backward: no forward pass is waiting for it; call forward first"
             )
-        return self._stack.pop()
+        return self._stack[-1]
+
+    def _recall(self) -> Any:
+        newest = self._newest()
+        del self._stack[-1]
+        return newest
+
+
+def check_tensors(who: str, *values: object) -> None:
+    """Raises TypeError unless every value is a tensor."""
+    for value in values:
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"{who}: expected a tensor; received {type(value).__name__}")
 
 
 def check_state(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> None:
@@ -200,7 +213,8 @@ class Layer(Module):
             axis = self.spec.inferred_axis
             if len(shapes[0]) < -axis or shapes[0][axis] != expected:
                 raise ValueError(
-                    f"{name}: input of shape {shapes[0]}: dimension {axis} is {key}, it expects {expected}"
+                    f"{name}: expects {expected} for {key}, dimension {axis} of its input;"
+                    f" received an input of shape {shapes[0]}"
                 )
         try:
             self.spec.infer(shapes)
@@ -215,13 +229,15 @@ class Layer(Module):
         """
         name = type(self).__name__
         if len(inputs) != self.spec.arity:
-            raise ValueError(f"{name}: expected {self.spec.arity} inputs; received {len(inputs)}")
+            plural = "s" * (self.spec.arity != 1)
+            raise ValueError(f"{name}: expected {self.spec.arity} input{plural}; received {len(inputs)}")
+        check_tensors(name, *inputs)
         self._check(inputs)
         xs = tuple(x.detach() for x in inputs)
         params = {name: tensor.detach() for name, tensor in self.named_parameters().items()}
         inplace = getattr(self.spec, "inplace", False)
         y, saved = self.spec.forward(params, *(x.clone() if inplace else x for x in xs))
-        self._remember((saved, y.shape, [(t, _version(t)) for t in _tensors(saved)]))
+        self._remember((saved, y.shape, y.dtype, [(t, version(t)) for t in _tensors(saved)]))
         return xs[0].copy_(y) if inplace else y
 
     def backward(self, *grad_outputs: Tensor) -> Any:
@@ -232,14 +248,18 @@ class Layer(Module):
             ValueError: the gradient has not the shape of the output.
         """
         name = type(self).__name__
-        saved, shape, versions = self._recall()
+        _, shape, dtype, _ = self._newest()
+        if len(grad_outputs) != 1:
+            raise TypeError(f"{name}.backward: expected one gradient; received {len(grad_outputs)}")
         (gy,) = grad_outputs
-        if gy.shape != shape:
-            self._stack.append((saved, shape, versions))
+        check_tensors(f"{name}.backward", gy)
+        if gy.shape != shape or gy.dtype != dtype:
             raise ValueError(
-                f"{name}.backward: expected a gradient of shape {tuple(shape)}; received {tuple(gy.shape)}"
+                f"{name}.backward: expected a gradient of shape {tuple(shape)} and {dtype};"
+                f" received {tuple(gy.shape)} and {gy.dtype}"
             )
-        if any(_version(tensor) != version for tensor, version in versions):
+        saved, _, _, versions = self._recall()
+        if any(version(tensor) != before for tensor, before in versions):
             raise RuntimeError(
                 f"{name}.backward: a tensor that forward kept has been changed in place since; "
                 "change a copy instead"
@@ -275,6 +295,6 @@ def _tensors(saved: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-def _version(tensor: Tensor) -> int:
+def version(tensor: Tensor) -> int:
     """Counts changes in place, through any view."""
     return 0 if tensor.is_inference() else tensor._version

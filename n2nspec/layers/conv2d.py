@@ -5,8 +5,9 @@ W of shape (O, C·kH·kW):
 
     forward    y = W·col + b
     backward   gW = Σ_n gy·colᵀ      gb = Σ_{n,L} gy      gx = unpad(fold(Wᵀ·gy))
+    sizes      H_out = floor((H + 2·padding - dilation·(kernel - 1) - 1) / stride) + 1, and W_out alike
 
-per group of channels. H_out = floor((H + 2·padding - dilation·(kernel - 1) - 1) / stride) + 1.
+per group of channels.
 
 Source: the unfold/fold formulation of the source report, section 1.1.2; shapes and arguments of
 torch.nn.Conv2d, https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html.
@@ -97,6 +98,7 @@ class Conv2dSpec(LayerSpec):
             raise ShapeError(
                 f"Conv2d got {channels} input channels, which groups = {self.groups} does not divide",
                 help=f"choose groups that divides {channels}",
+                field="groups",
             )
         return self.out_channels
 

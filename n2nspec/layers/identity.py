@@ -2,6 +2,7 @@
 
     forward    y = x
     backward   gx = gy
+    sizes      as the input's, of any shape
 
 Source: torch.nn.Identity, https://docs.pytorch.org/docs/stable/generated/torch.nn.Identity.html.
 """

@@ -4,6 +4,7 @@ With x of shape (*, I), any leading axes, and weight W of shape (O, I):
 
     forward    y = x·Wᵀ + b
     backward   gx = gy·W      gW = Σ_* gyᵀ·x      gb = Σ_* gy
+    sizes      (*, I) becomes (*, O)
 
 Source: arguments, layout and shapes of torch.nn.Linear,
 https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html.

@@ -4,6 +4,7 @@ With x of shape (N, C, H, W) or (C, H, W):
 
     forward    y[…, i, j] = x[…, i // s_h, j // s_w]
     backward   gx[…, i, j] = Σ of gy over the s_h · s_w repetitions of pixel (i, j)
+    sizes      H_out = s_h·H, W_out = s_w·W
 
 Source: the source report, section 1.1.3 (repeat_interleave forward). Its backward unfolds gy with kernel and
 stride s; the blocks do not overlap, so a view with one axis a block and one within it is the same sum.

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from n2nspec.layers._base import LayerSpec
 
-__all__ = ["EXPORTS", "LAYERS", "find_specs"]
+__all__ = ["EXPORTS", "LAYERS", "find_specs", "type_names"]
 
 
 def find_specs(
@@ -35,11 +35,20 @@ def find_specs(
         for name in module.__all__:
             value = getattr(module, name)
             exports[name] = value
-            if isinstance(value, type) and issubclass(value, base) and "type" in value.__annotations__:
-                for type_name in get_args(value.model_fields["type"].annotation):
-                    assert type_name not in specs, f"{type_name} is defined twice"
-                    specs[type_name] = value
+            for type_name in type_names(value, base):
+                assert type_name not in specs, f"{type_name} is defined twice"
+                specs[type_name] = value
     return specs, exports
+
+
+def type_names(value: object, base: type[BaseModel]) -> tuple[str, ...]:
+    """The names by which a spec calls a class: what its own `type` may be, aliases after the first.
+
+    Empty for what is no subclass of `base`, and for a class that names no type itself.
+    """
+    if not isinstance(value, type) or not issubclass(value, base) or "type" not in value.__annotations__:
+        return ()
+    return get_args(value.model_fields["type"].annotation)
 
 
 LAYERS, EXPORTS = find_specs("n2nspec.layers", Path(__file__).parent, LayerSpec)

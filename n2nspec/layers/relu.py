@@ -2,8 +2,9 @@
 
     forward    y = max(x, 0)
     backward   gx = gy where y > 0, else 0; at x = 0 that is 0, as in torch
+    sizes      as the input's, of any shape
 
-Any shape. Backward needs only y, which the next layer usually keeps anyway. A NaN goes through both passes.
+Backward needs only y, which the next layer usually keeps anyway. A NaN goes through both passes.
 
 Source: torch.nn.ReLU, https://docs.pytorch.org/docs/stable/generated/torch.nn.ReLU.html.
 """
@@ -34,6 +35,7 @@ class ReLUSpec(LayerSpec):
         False, description="Overwrite the input; for a layer used on its own. Engines plan memory themselves."
     )
 
+    activation: ClassVar[bool] = True
     twin: ClassVar[str] = "torch.nn.ReLU"
 
     def saves(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> tuple[Saved, ...]:

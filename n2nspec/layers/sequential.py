@@ -10,7 +10,7 @@ https://docs.pytorch.org/docs/stable/generated/torch.nn.Sequential.html.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from n2nspec.layers._module import Module
 
@@ -34,12 +34,13 @@ class Sequential(Module):
     def __init__(self, *layers: Module | Iterable[Module] | Mapping[str, Module]) -> None:
         super().__init__()
         (only,) = layers if len(layers) == 1 else (None,)
-        self._layers: dict[str, Module]
+        given: Iterable[tuple[str, Any]]  # a Module, if all is well
         if isinstance(only, Mapping):
-            self._layers = dict(only)
+            given = only.items()
         else:
-            listed = only if isinstance(only, (list, tuple)) else layers
-            self._layers = {str(index): layer for index, layer in enumerate(listed)}
+            listed = only if isinstance(only, Iterable) and not isinstance(only, Module) else layers
+            given = ((str(index), layer) for index, layer in enumerate(listed))
+        self._layers: dict[str, Module] = dict(given)
         for name, layer in self._layers.items():
             if not isinstance(layer, Module):
                 raise TypeError(f"Sequential: expected modules of n2nspec; received {type(layer).__name__}")
@@ -61,7 +62,14 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self._layers.values())
 
-    def __getitem__(self, index: int) -> Module:
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        """A layer; for a slice, a Sequential of the same layers."""
+        if isinstance(index, slice):
+            return Sequential(dict(list(self._layers.items())[index]))
         return list(self._layers.values())[index]
 
     def forward(self, *inputs: Tensor) -> Tensor:

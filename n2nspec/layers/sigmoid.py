@@ -2,8 +2,9 @@
 
     forward    y = 1 / (1 + exp(-x)) with x clipped to [-100, 100]
     backward   gx = gy·y·(1 - y)
+    sizes      as the input's, of any shape
 
-Any shape. Beyond ±100 y is 0 or 1 to 4e-44 and so is the slope, y·(1 - y), without a case of its own.
+Beyond ±100 y is 0 or 1 to 4e-44 and so is the slope, y·(1 - y), without a case of its own.
 
 Source: the source report, section 1.1.4, which clips |x| > 100 for numerical stability.
 """
@@ -29,6 +30,7 @@ class SigmoidSpec(LayerSpec):
 
     type: Literal["Sigmoid"] = "Sigmoid"
 
+    activation: ClassVar[bool] = True
     twin: ClassVar[str] = "torch.nn.Sigmoid"
 
     def saves(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> tuple[Saved, ...]:

@@ -4,9 +4,10 @@ With the input as a matrix x of shape (N, I, L), L = H·W, and the weight as a m
 
     forward    y = fold(Wᵀ·x) + b
     backward   gcol = unfold(gy);  gW = Σ_n x·gcolᵀ      gb = Σ_{n,L} gy      gx = W·gcol
+    sizes      H_out = (H - 1)·stride - 2·padding + dilation·(kernel - 1) + output_padding + 1,
+               and W_out alike
 
 per group of channels: the roles of Conv2d's forward and backward are exchanged.
-H_out = (H - 1)·stride - 2·padding + dilation·(kernel - 1) + output_padding + 1.
 
 Source: arguments, weight layout and shapes of torch.nn.ConvTranspose2d,
 https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose2d.html.
@@ -82,6 +83,7 @@ class TransposeConv2dSpec(LayerSpec):
             raise ShapeError(
                 f"{self.type} got {channels} input channels, which groups = {self.groups} does not divide",
                 help=f"choose groups that divides {channels}",
+                field="groups",
             )
         return self.out_channels
 

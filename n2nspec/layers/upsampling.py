@@ -1,9 +1,10 @@
 """Upsampling: nearest-neighbour upsampling, then a convolution.
 
+With scale s, padding p, dilation d and kernel k:
+
     forward    y = conv(nearest(x))
     backward   gx = nearestᵀ(convᵀ(gy)); the parameters' gradients are the convolution's
-
-With scale s, padding p, dilation d and kernel k, H_out = s·H + 2·p - d·(k - 1).
+    sizes      H_out = s·H + 2·p - d·(k - 1), and W_out alike
 
 Source: the source report, section 1.1.3. An alternative to transposed convolutions without their
 checkerboards: Odena et al. 2016, https://distill.pub/2016/deconv-checkerboard/.

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from n2nspec.layers._arguments import bind, signature, validated
 from n2nspec.layers._base import BadCase, Case
-from n2nspec.layers._module import Module
+from n2nspec.layers._module import Module, check_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,38 +107,35 @@ class Loss(Module):
         self.spec = validated(name, self.spec_type, arguments)
         self.reduction: str = self.spec.reduction if self._reduced else "none"
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """The loss of (prediction, target).
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:  # type: ignore[override]
+        """The loss.
 
         Raises:
             ValueError: not two tensors of one shape.
         """
-        name = type(self).__name__
-        if len(inputs) != 2:
-            raise ValueError(f"{name}: expected a prediction and a target; received {len(inputs)} inputs")
-        prediction, target = (x.detach() for x in inputs)
+        check_tensors(type(self).__name__, prediction, target)
         run = self.spec.forward if self._reduced else self.spec.checked_terms
-        loss, saved = run(prediction, target)
+        loss, saved = run(prediction.detach(), target.detach())
         self._remember((saved, loss.shape))
         return loss
 
-    def backward(self, *grad_outputs: Tensor | float) -> Tensor:
-        """The gradient of the prediction; `backward()` is `backward(1)`.
+    def backward(self, g: Tensor | float = 1) -> Tensor:  # type: ignore[override]
+        """The gradient of the prediction, given that of the loss.
 
         Raises:
             RuntimeError: no forward pass is waiting for its backward.
             ValueError: a gradient that has not the shape of the loss.
         """
-        g = grad_outputs[0] if grad_outputs else 1
-        saved, shape = self._recall()
+        name = type(self).__name__
+        _, shape = self._newest()
         if not isinstance(g, (int, float)):
+            check_tensors(f"{name}.backward", g)
             g = g.detach()
             if g.shape != shape:
-                self._stack.append((saved, shape))
                 raise ValueError(
-                    f"{type(self).__name__}.backward: expected a gradient of shape {tuple(shape)};"
-                    f" received {tuple(g.shape)}"
+                    f"{name}.backward: expected a gradient of shape {tuple(shape)}; received {tuple(g.shape)}"
                 )
+        saved, _ = self._recall()
         return self.spec.backward(saved, g) if self._reduced else self.spec.slopes(saved, g)
 
     def __repr__(self) -> str:

@@ -25,7 +25,7 @@ class BernoulliSpec(NoiseSpec):
     """Lost pixels; the others are brighter to make up for them."""
 
     type: Literal["bernoulli"] = "bernoulli"
-    p: Share = Field(description="Probability that a pixel is lost.")
+    p: Share = Field(description="Probability that a pixel is lost.", examples=[0.1])
 
     def draw(self, clean: Tensor, generator: Generator) -> Tensor:
         # drawn in float32 whatever the picture's dtype: one seed, one mask

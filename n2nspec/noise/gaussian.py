@@ -20,7 +20,7 @@ class GaussianSpec(NoiseSpec):
 
     type: Literal["gaussian"] = "gaussian"
     sigma: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = Field(
-        description="Standard deviation; pictures have the range [0, 1]."
+        description="Standard deviation; pictures have the range [0, 1].", examples=[0.1]
     )
 
     def draw(self, clean: Tensor, generator: Generator) -> Tensor:

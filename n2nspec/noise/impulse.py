@@ -24,7 +24,7 @@ class ImpulseSpec(NoiseSpec):
     """Pixels replaced by random colours: dead pixels, transmission errors."""
 
     type: Literal["impulse"] = "impulse"
-    p: Share = Field(description="Probability that a pixel is replaced.")
+    p: Share = Field(description="Probability that a pixel is replaced.", examples=[0.1])
 
     keeps_mean: ClassVar[bool] = False
 

@@ -27,7 +27,7 @@ class PixelateSpec(NoiseSpec):
 
     type: Literal["pixelate"] = "pixelate"
     block: Annotated[int, Strict(), Field(ge=2, le=1024)] = Field(
-        description="Pixels a block, along each axis; pictures shrink by this factor."
+        description="Pixels a block, along each axis; pictures shrink by this factor.", examples=[2]
     )
 
     @property

@@ -23,7 +23,7 @@ class PoissonSpec(NoiseSpec):
 
     type: Literal["poisson"] = "poisson"
     peak: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] = Field(
-        description="Photons at the value 1; fewer mean more noise."
+        description="Photons at the value 1; fewer mean more noise.", examples=[30]
     )
 
     def draw(self, clean: Tensor, generator: Generator) -> Tensor:

@@ -51,12 +51,14 @@ class VerifyReport:
         spec: the spec's name.
         input_shape: the shape of the pictures it was verified on, with the batch axis.
         seed: of the weights, pictures and cotangents; the same seed gives the same numbers.
+        notes: what could not be compared, in words.
     """
 
     spec: str
     input_shape: tuple[int, ...]
     seed: int
     rows: tuple[VerifyRow, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -17,13 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from n2nspec.diagnostics import fail
 from n2nspec.geometry import Shape
 from n2nspec.graph import ShapedGraph
 from n2nspec.layers import LayerSpec
 from n2nspec.layers._base import fixed
 from n2nspec.losses import LossSpec
 
-__all__ = ["Twin", "counterpart", "layer_twin", "loss_twin", "quiet", "twin"]
+__all__ = ["Twin", "counterpart", "has_twin", "layer_twin", "loss_twin", "quiet", "twin"]
 
 
 def twin(graph: ShapedGraph, dtype: torch.dtype) -> Twin:
@@ -71,6 +72,9 @@ def layer_twin(layer: LayerSpec, inputs: tuple[Shape, ...]) -> torch.nn.Module:
     """torch's counterpart of one layer for inputs of these shapes; torch's random state is left alone.
 
     A composite, whose `parts()` are named layers one after the other, becomes their torch.nn.Sequential.
+
+    Raises:
+        DiagnosticError: E503, torch has none, or not the one that the layer names.
     """
     parts = getattr(layer, "parts", None)
     if parts is not None:
@@ -83,9 +87,22 @@ def layer_twin(layer: LayerSpec, inputs: tuple[Shape, ...]) -> torch.nn.Module:
     fields = layer.twin_fields()
     if "inplace" in fields:  # a value of the graph may have other readers
         fields["inplace"] = False
-    with torch.random.fork_rng(devices=[]):
-        module: torch.nn.Module = counterpart(layer.twin)(**inferred, **fields)
+    if not layer.twin:
+        help = "a network with it trains and denoises all the same; only comparisons with torch.nn need one"
+        raise fail("E503", f"{layer.type} has no counterpart in torch.nn", help=help)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            module: torch.nn.Module = counterpart(layer.twin)(**inferred, **fields)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # tests see to those of ours
+        message = f"{layer.type} names {layer.twin} as its counterpart, which cannot be made: {error}"
+        raise fail("E503", message, help="name a class that takes the layer's fields, or none") from error
     return module
+
+
+def has_twin(layer: LayerSpec) -> bool:
+    """Whether a layer, or each part of a composite, names a counterpart."""
+    parts = getattr(layer, "parts", None)
+    return bool(layer.twin) if parts is None else all(has_twin(part) for _, part in parts())
 
 
 def loss_twin(loss: LossSpec) -> torch.nn.Module:
@@ -97,7 +114,8 @@ def loss_twin(loss: LossSpec) -> torch.nn.Module:
 def counterpart(dotted: str) -> Any:
     """The object of a dotted name such as "torch.nn.Conv2d"."""
     module, _, name = dotted.rpartition(".")
-    assert module, f"{dotted!r} is no dotted name of a torch counterpart"
+    if not module:
+        raise ValueError(f"{dotted!r} is no dotted name")
     return getattr(importlib.import_module(module), name)
 
 

@@ -3,6 +3,9 @@
 In: a spec. Out: a report with one row a tensor: each layer on the input shape that it really has, the loss,
 the whole network with its loss, and 100 steps of the optimiser. Cotangents are random: an all-ones one hides
 errors whose sum is zero. Pictures are as small as the size contract allows from 32 pixels on, two a batch.
+
+A layer without a counterpart in torch.nn, as a plugin's may be, is left to finite differences, and so is the
+network around it; the report says so.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from n2nspec.graph import ShapedGraph, ShapedNode
 from n2nspec.layers._base import Needs
 from n2nspec.oracle.compare import difference, slope_difference
 from n2nspec.oracle.report import Method, VerifyReport, VerifyRow
-from n2nspec.oracle.twin import counterpart, layer_twin, loss_twin, quiet, twin
+from n2nspec.oracle.twin import counterpart, has_twin, layer_twin, loss_twin, quiet, twin
 from n2nspec.runtime import Model, compile
 from n2nspec.spec import Spec
 
@@ -57,7 +60,15 @@ def verify(spec: Spec, *, seed: int = 0) -> VerifyReport:
     check = _Checker(model, shapes, seed)
     rows = [row for node in graph.nodes for row in check.layer(node)]
     rows += [*check.loss(), *check.network(), *check.optimizer()]
-    return VerifyReport(spec=spec.name, input_shape=shapes[graph.input_name], seed=seed, rows=tuple(rows))
+    notes = tuple(
+        f"{node.name}: {node.layer.type} names no counterpart in torch.nn; its gradients and the network's"
+        " are compared with finite differences only"
+        for node in graph.nodes
+        if not has_twin(node.layer)
+    )
+    return VerifyReport(
+        spec=spec.name, input_shape=shapes[graph.input_name], seed=seed, rows=tuple(rows), notes=notes
+    )
 
 
 def _sizes(graph: ShapedGraph) -> dict[str, int]:
@@ -71,6 +82,10 @@ def _sizes(graph: ShapedGraph) -> dict[str, int]:
             raise fail("E207", f"no value of {symbol} satisfies the graph", file=graph.spec.source_file)
         values[symbol] = size
     return values
+
+
+_Slot = tuple[str, Tensor, Tensor | None, Tensor | None]
+"""What it is, the tensor, our gradient of it, and torch's (None where there is no counterpart)."""
 
 
 class _Checker:
@@ -99,14 +114,18 @@ class _Checker:
         gy = self._randn(self.shapes[node.name])
         gxs, gparams = layer.backward(params, saved, gy, Needs(inputs=(True,) * len(xs)))
 
-        module = layer_twin(layer, tuple(self.shapes[name] for name in node.inputs)).to(torch.float64)
-        module.load_state_dict(params)
-        y_theirs, theirs = _autograd(module, xs, gy)
-        yield self._row(node.name, layer.type, "forward", y, y_theirs)
+        theirs: dict[int | str, Tensor] = {}
+        if has_twin(layer):
+            module = layer_twin(layer, tuple(self.shapes[name] for name in node.inputs)).to(torch.float64)
+            module.load_state_dict(params)
+            y_theirs, theirs = _autograd(module, xs, gy)
+            yield self._row(node.name, layer.type, "forward", y, y_theirs)
 
         inputs = {_input_label(i, len(xs)): (x, gxs[i]) for i, x in enumerate(xs)}
-        slots = [(f"{label} gradient", x, g, theirs[i]) for i, (label, (x, g)) in enumerate(inputs.items())]
-        slots += [(f"{key} gradient", params[key], gparams.get(key), theirs[key]) for key in params]
+        slots = [
+            (f"{label} gradient", x, g, theirs.get(i)) for i, (label, (x, g)) in enumerate(inputs.items())
+        ]
+        slots += [(f"{key} gradient", params[key], gparams.get(key), theirs.get(key)) for key in params]
 
         def output() -> float:
             return float((layer.forward(params, *xs)[0] * gy).sum())
@@ -127,7 +146,7 @@ class _Checker:
         def output() -> float:
             return float(loss.forward(prediction, target)[0] * g)
 
-        slots = [("input gradient", prediction, gradient, theirs[0])]
+        slots: list[_Slot] = [("input gradient", prediction, gradient, theirs[0])]
         yield from self._gradients("loss", loss.type, slots, output)
 
     def network(self) -> Iterator[VerifyRow]:
@@ -143,17 +162,19 @@ class _Checker:
         gx = model.backward(loss.backward(saved, g))
         gradients = {name: gradient.clone() for name, gradient in model.gradients().items()}
 
-        module = twin(self.graph, torch.float64)
-        module.load_state_dict(model.state_dict())
-        with torch.no_grad(), quiet():
-            y_theirs = module(x)
-        value_theirs, theirs = _autograd(module, [x], g, loss=lambda out: loss_twin(loss)(out, target))
-        yield self._row("network", title, "forward", y, y_theirs)
-        yield self._row("network", title, "loss", value, value_theirs)
+        theirs: dict[int | str, Tensor] = {}
+        if all(has_twin(node.layer) for node in self.graph.nodes):
+            module = twin(self.graph, torch.float64)
+            module.load_state_dict(model.state_dict())
+            with torch.no_grad(), quiet():
+                y_theirs = module(x)
+            value_theirs, theirs = _autograd(module, [x], g, loss=lambda out: loss_twin(loss)(out, target))
+            yield self._row("network", title, "forward", y, y_theirs)
+            yield self._row("network", title, "loss", value, value_theirs)
 
         params = model.parameters()
-        slots = [("input gradient", x, gx, theirs[0])]
-        slots += [(f"{key} gradient", params[key], gradients[key], theirs[key]) for key in params]
+        slots: list[_Slot] = [("input gradient", x, gx, theirs.get(0))]
+        slots += [(f"{key} gradient", params[key], gradients[key], theirs.get(key)) for key in params]
         model.eval()  # many forward passes follow that no backward pass will want
 
         def output() -> float:
@@ -209,20 +230,23 @@ class _Checker:
         self,
         name: str,
         type: str,
-        slots: Sequence[tuple[str, Tensor, Tensor | None, Tensor]],
+        slots: Sequence[_Slot],
         output: Callable[[], float],
     ) -> Iterator[VerifyRow]:
-        """Two rows for each (what, tensor, our gradient, theirs); `output` reads the tensor in place."""
-        largest = max((float(theirs.abs().max()) for *_, theirs in slots if theirs.numel()), default=0.0)
-        longest = max((float(torch.linalg.vector_norm(theirs)) for *_, theirs in slots), default=0.0)
+        """Two rows a slot, or without torch's gradient one; `output` reads the tensor in place."""
+        known = [ours if theirs is None else theirs for *_, ours, theirs in slots]
+        largest = max((float(g.abs().max()) for g in known if g is not None and g.numel()), default=0.0)
+        longest = max((float(torch.linalg.vector_norm(g)) for g in known if g is not None), default=0.0)
         for what, tensor, ours, theirs in slots:
             if ours is None:
                 yield VerifyRow(
-                    name=name, type=type, what=what, method="autograd", absolute=float("inf"),
+                    name=name, type=type, what=what,
+                    method="finite differences" if theirs is None else "autograd", absolute=float("inf"),
                     relative=float("inf"), tolerance=AUTOGRAD_TOLERANCE, note="backward gave no gradient",
                 )  # fmt: skip
                 continue
-            yield self._row(name, type, what, ours, theirs, floor=NOISE_FLOOR * largest)
+            if theirs is not None:
+                yield self._row(name, type, what, ours, theirs, floor=NOISE_FLOOR * largest)
 
             def at(value: Tensor, tensor: Tensor = tensor) -> float:
                 before = tensor.clone()

@@ -1,5 +1,6 @@
 """Executors and the model that owns them."""
 
+from n2nspec.runtime.memory import memory_fault
 from n2nspec.runtime.model import ENGINES, Model, compile
 
-__all__ = ["ENGINES", "Model", "compile"]
+__all__ = ["ENGINES", "Model", "compile", "memory_fault"]

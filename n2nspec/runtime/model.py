@@ -14,7 +14,7 @@ from n2nspec.compiler import plan
 from n2nspec.diagnostics import fail
 from n2nspec.geometry import render_shape
 from n2nspec.graph import ShapedGraph, analyse
-from n2nspec.layers._module import check_state
+from n2nspec.layers._module import check_state, version
 from n2nspec.layers.initialisation import initialise
 from n2nspec.runtime import reference
 from n2nspec.spec import Spec
@@ -78,7 +78,7 @@ class Model:
             self._stack.clear()
         unbatched = batched.dim() != x.dim()
         kept = tape if self.training else None
-        self._stack.append((kept, batched, batched._version, y, y._version, unbatched))
+        self._stack.append((kept, batched, version(batched), y, version(y), unbatched))
         return y.squeeze(0) if unbatched else y
 
     __call__ = forward
@@ -92,16 +92,18 @@ class Model:
         """
         if not self._stack:
             raise RuntimeError("backward: no forward pass is waiting for it; call forward first")
-        tape, x, x_version, y, y_version, unbatched = self._stack.pop()
-        if (x._version, y._version) != (x_version, y_version):
+        tape, x, x_version, y, y_version, unbatched = self._stack[-1]
+        gy = self._tensor(gy, "gy")
+        shape = y.shape[1:] if unbatched else y.shape
+        if gy.shape != shape:
+            raise ValueError(
+                f"backward: expected a gradient of shape {tuple(shape)}; received {tuple(gy.shape)}"
+            )
+        gy = gy.reshape(y.shape)
+        del self._stack[-1]
+        if (version(x), version(y)) != (x_version, y_version):
             raise RuntimeError(
                 "backward: the input or output of the forward pass was changed in place since; pass a copy"
-            )
-        gy = gy.detach().unsqueeze(0) if unbatched else gy.detach()
-        if gy.shape != y.shape or gy.dtype != y.dtype:
-            raise ValueError(
-                f"backward: expected a gradient of shape {tuple(y.shape)} and {y.dtype};"
-                f" received {tuple(gy.shape)} and {gy.dtype}"
             )
         if tape is None:
             _, tape = reference.forward(self._plan, self._params, x)
@@ -137,17 +139,17 @@ class Model:
         self._accumulate(gparams)
 
         self._steps += 1
-        gradients = self.gradients()
-        for name, tensor in self.parameters().items():
-            self.spec.train.optimizer.update(
-                tensor, gradients[name], self._optimizer_state[name], self._steps
-            )
+        for node, own in self._params.items():
+            for name, tensor in own.items():
+                own[name] = tensor.clone()  # whoever was given the old one keeps it as it was
+                state = self._optimizer_state[f"{node}.{name}"]
+                self.spec.train.optimizer.update(own[name], self._grads[node][name], state, self._steps)
         return float(loss)
 
     def _accumulate(self, gparams: Mapping[str, Mapping[str, Tensor]]) -> None:
         for node, tensors in gparams.items():
             for name, gradient in tensors.items():
-                self._grads[node][name].add_(gradient)
+                self._grads[node][name] = self._grads[node][name] + gradient
 
     def _tensor(self, value: Tensor, what: str) -> Tensor:
         if not isinstance(value, torch.Tensor):
@@ -166,8 +168,11 @@ class Model:
         expected = self.graph.input_shape
         batched = x.unsqueeze(0) if x.dim() == len(expected) - 1 else x
         received = tuple(batched.shape)
+        values: dict[str, int] = {}  # a symbol that stands twice has one value
         fits = len(received) == len(expected) and all(
-            dim == size if isinstance(dim, int) else size in self.graph.sizes[dim.symbol]
+            dim == size
+            if isinstance(dim, int)
+            else size in self.graph.sizes[dim.symbol] and values.setdefault(dim.symbol, size) == size
             for dim, size in zip(expected, received, strict=True)
         )
         if not fits:
@@ -186,17 +191,21 @@ class Model:
     # -- parameters and state -----------------------------------------------------------------------------
 
     def parameters(self) -> dict[str, Tensor]:
-        """The parameters themselves, by name (`conv1.weight`), in torch's layout."""
+        """The parameters by name (`conv1.weight`), in torch's layout.
+
+        They are those in use: a change in place takes effect. A step replaces them; the old ones stay as
+        they are.
+        """
         return _flat(self._params)
 
     def gradients(self) -> dict[str, Tensor]:
-        """The accumulated gradients, under the parameters' names."""
+        """The accumulated gradients, under the parameters' names; later calls leave these tensors alone."""
         return _flat(self._grads)
 
     def zero_grad(self) -> None:
         """Sets every gradient to 0."""
-        for gradient in self.gradients().values():
-            gradient.zero_()
+        for own in self._grads.values():
+            own.update({name: torch.zeros_like(gradient) for name, gradient in own.items()})
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of the parameters, by name."""
@@ -210,8 +219,9 @@ class Model:
         """
         own = self.parameters()
         check_state({name: tuple(tensor.shape) for name, tensor in own.items()}, state)
-        for name, tensor in own.items():
-            tensor.copy_(state[name].detach())
+        for node, tensors in self._params.items():
+            for name, tensor in tensors.items():
+                tensors[name] = tensor.clone().copy_(state[f"{node}.{name}"].detach())
 
     def optimizer_state(self) -> dict[str, Any]:
         """Copies of what the optimiser remembers, `NAME:KEY` → tensor, and the number of steps taken."""
@@ -285,7 +295,7 @@ def compile(
     graph = analyse(spec)
     dtypes = {"float32": torch.float32, "float64": torch.float64}
     wanted = spec.train.dtype if dtype is None else dtype
-    found = dtypes.get(wanted) if isinstance(wanted, str) else wanted
+    found = dtypes.get(wanted.removeprefix("torch.")) if isinstance(wanted, str) else wanted
     if found is None or found not in dtypes.values():
         raise fail("E501", f"dtype {wanted} is not supported", help="the dtypes are float32 and float64")
     return Model(

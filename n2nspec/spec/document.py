@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import BaseModel
 
 from n2nspec.spec.models import Spec
+from n2nspec.spec.templates import escape
 
 __all__ = ["to_document", "to_toml"]
 
@@ -41,4 +42,13 @@ def _written(value: Any, dumped: Any) -> Any:
         return kept
     if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
         return [_written(item, part) for item, part in zip(value, dumped, strict=True)]
-    return dumped
+    return _escaped(dumped)
+
+
+def _escaped(value: Any) -> Any:
+    """The same, spelt so that what looks like a variable is not taken for one."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, list) else value

@@ -1,26 +1,51 @@
 """The entries of `[[encoder]]` and `[[decoder]]`: one model per layer type, made from the layer registry.
 
 In: the registry of floor 1. Out: `ENTRIES`, by type name: the layer's own fields, plus what places it in the
-graph, `name` and `from`. A layer type added to the registry appears here by itself.
+graph, `name` and `from`. A layer type added to the registry appears here by itself; those of plugins appear
+while a spec that names them is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from functools import cache
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler, StringConstraints, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    TypeAdapter,
+    create_model,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from n2nspec.layers import LAYERS, LayerSpec
 
-__all__ = ["ENTRIES", "ByType", "Entry", "Name"]
+__all__ = ["ENTRIES", "ByType", "Entries", "Entry", "Name", "NodeName"]
 
 Name = Annotated[
     str, StringConstraints(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", min_length=1, max_length=100)
 ]
 """A name given by the author. No dots: they separate a block's name from the names inside it."""
+
+NodeName = Annotated[
+    str,
+    StringConstraints(
+        strict=True,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$",
+        min_length=1,
+        max_length=200,
+    ),
+]
+"""The name of a layer of the flat spec, where blocks and repetitions have become dots: `e1.conv1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +53,36 @@ class ByType:
     """Annotation: the value's `type` says which of these models it is.
 
     Unlike a plain union, a mistake in one table is reported for its own model only, and a registry of a
-    single type works like any other.
+    single type works like any other. Models that the mapping has only for a while, those of plugins, are
+    looked up when a value is validated.
     """
 
     models: Mapping[str, type[BaseModel]]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices = {name: handler.generate_schema(model) for name, model in self.models.items()}
-        return core_schema.tagged_union_schema(choices, discriminator="type")
+        known = core_schema.tagged_union_schema(choices, discriminator="type")
+
+        def choose(value: Any, known: Callable[[Any], Any]) -> Any:
+            kind = value.get("type") if isinstance(value, Mapping) else None
+            model = self.models.get(kind) if isinstance(kind, str) and kind not in choices else None
+            return known(value) if model is None else _adapter(model).validate_python(value)
+
+        def dump(value: Any, known: Callable[[Any], Any], info: Any) -> Any:
+            if not isinstance(value, BaseModel) or getattr(value, "type", None) in choices:
+                return known(value)
+            return value.model_dump(mode=info.mode, by_alias=info.by_alias)
+
+        return core_schema.no_info_wrap_validator_function(
+            choose,
+            known,
+            serialization=core_schema.wrap_serializer_function_ser_schema(dump, info_arg=True, schema=known),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(core_schema.any_schema())  # n2nspec.spec.schema writes the branches itself
 
     def __hash__(self) -> int:
         return id(self.models)
@@ -53,7 +100,7 @@ def _as_sources(value: Any) -> str | tuple[str, ...]:
 class Entry(LayerSpec):
     """What every entry has besides the fields of its layer."""
 
-    name: Name | None = Field(
+    name: NodeName | None = Field(
         None, description="Name of the node; when absent, the type in lower case and a number: relu1."
     )
     from_: Annotated[str | tuple[str, ...] | None, BeforeValidator(_as_sources)] = Field(
@@ -78,6 +125,7 @@ class Entry(LayerSpec):
         return (self.from_,) if isinstance(self.from_, str) else self.from_
 
 
+@cache  # one model a type, so that two readings of one spec are equal
 def _entry(layer_type: type[LayerSpec]) -> type[Entry]:
     # typed loosely: the two bases are one only when put together here
     make: Any = create_model
@@ -91,9 +139,44 @@ def _entry(layer_type: type[LayerSpec]) -> type[Entry]:
     return model
 
 
-def _entries() -> dict[str, type[Entry]]:
-    made = {layer_type: _entry(layer_type) for layer_type in dict.fromkeys(LAYERS.values())}
-    return {name: made[layer_type] for name, layer_type in LAYERS.items()}
+@cache
+def _adapter(model: type[BaseModel]) -> TypeAdapter[Any]:
+    """Validates one model and, as a union does, puts the type into the place of a mistake."""
+    names = get_args(model.model_fields["type"].annotation)
+    either: Any = Annotated[model, ByType(dict.fromkeys(names, model))]
+    return TypeAdapter(either)
 
 
-ENTRIES: Mapping[str, type[Entry]] = _entries()
+_NONE: Mapping[str, type[Entry]] = MappingProxyType({})
+
+
+class Entries(Mapping[str, type[Entry]]):
+    """Entry models by type name: the built-in ones, and inside `extended` others besides."""
+
+    def __init__(self, layers: Mapping[str, type[LayerSpec]]) -> None:
+        self._built_in = {name: _entry(layer_type) for name, layer_type in layers.items()}
+        self._added: ContextVar[Mapping[str, type[Entry]]] = ContextVar("added", default=_NONE)
+
+    def __getitem__(self, name: str) -> type[Entry]:
+        return self._built_in[name] if name in self._built_in else self._added.get()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._built_in
+        yield from self._added.get()
+
+    def __len__(self) -> int:
+        return len(self._built_in) + len(self._added.get())
+
+    @contextmanager
+    def extended(self, layers: Mapping[str, type[LayerSpec]]) -> Iterator[None]:
+        """Adds types for as long as the block runs, in this thread only; none may be there already."""
+        added = {**self._added.get(), **{name: _entry(layer_type) for name, layer_type in layers.items()}}
+        assert not added.keys() & self._built_in.keys()
+        token = self._added.set(added)
+        try:
+            yield
+        finally:
+            self._added.reset(token)
+
+
+ENTRIES = Entries(LAYERS)

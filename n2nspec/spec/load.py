@@ -6,42 +6,102 @@ In: a path or a dict, and overrides. Out: a `Spec` that knows where each value w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
-from n2nspec.diagnostics import DiagnosticError
+from n2nspec.diagnostics import Diagnostic, DiagnosticError
+from n2nspec.spec.entries import ENTRIES
+from n2nspec.spec.flatten import flatten, gather
 from n2nspec.spec.models import Spec
 from n2nspec.spec.origins import Origins
-from n2nspec.spec.overrides import apply_overrides
-from n2nspec.spec.problems import problems, tame
+from n2nspec.spec.parts import Part, sound_part
+from n2nspec.spec.plugins import open_plugins
+from n2nspec.spec.problems import problems, tame, wrong_places
 from n2nspec.spec.source import read, wrap
+from n2nspec.spec.trace import Problems
+from n2nspec.spec.unused import unused
 
-__all__ = ["load"]
+__all__ = ["Examined", "examine", "load"]
 
 
-def load(source: str | FilePath | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Spec:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A spec as far as it is one: its sound part, if there is any, and every mistake, in source order."""
+
+    part: Part | None
+    problems: tuple[Diagnostic, ...] = ()
+
+
+def load(
+    source: str | FilePath | Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    allow_plugins: bool = False,
+    folder: str | FilePath | None = None,
+) -> Spec:
     """Reads and validates a spec.
 
     Args:
         source: path of a TOML or JSON file, or the document as a dict.
         overrides: values to put over those of the source, by dotted key: `{"train.optimizer.lr": 1.0}`.
             A layer is addressed by its index or its name: `encoder.0.out_channels`.
+        allow_plugins: run the Python files that the spec names under `plugins`. Say so only for a spec that
+            you trust as you would trust a program.
+        folder: where those files are, for a spec given as a dict; the current folder when absent.
 
     Raises:
         DiagnosticError: every mistake found, in source order.
     """
+    found = examine(source, overrides, allow_plugins=allow_plugins, folder=folder)
+    if found.problems:
+        raise DiagnosticError(found.problems)
+    assert found.part is not None
+    return found.part.spec
+
+
+def examine(
+    source: str | FilePath | Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    allow_plugins: bool = False,
+    folder: str | FilePath | None = None,
+) -> Examined:
+    """What `load` does, without stopping at mistakes that leave something to be judged.
+
+    Raises:
+        DiagnosticError: there is no document: the file cannot be read, or a setting leads nowhere.
+    """
     written = wrap(source) if isinstance(source, Mapping) else read(FilePath(source))
-    document, elsewhere = apply_overrides(written.document, overrides or {}, file=written.file)
-    origins = Origins(source=written, elsewhere=elsewhere)
+    earlier = Problems()
+    gathered = gather(written, overrides or {}, earlier)
+    plugins = open_plugins(
+        gathered.document.value,
+        gathered.origins,
+        allowed=allow_plugins,
+        folder=FilePath(folder) if folder is not None else None,
+    )
     spec, error = None, None
-    try:
-        spec = Spec.model_validate(tame(document))
-    except ValidationError as caught:
-        error = caught
-    found = problems(error, document, origins)
-    if spec is None or found:
-        raise DiagnosticError(found)
+    with ENTRIES.extended(plugins.layers):
+        flat = flatten(gathered.document, earlier)
+        if flat is None:
+            found = plugins.beside(problems(None, {}, gathered.origins, earlier))
+            return Examined(part=None, problems=tuple(found))
+        document = flat.document.value
+        origins = Origins(where=flat.document.where, sources=gathered.sources)
+        try:
+            spec = Spec.model_validate(tame(document))
+        except ValidationError as caught:
+            error = caught
+        found = plugins.beside(problems(error, document, origins, earlier))
+        if spec is None or found:
+            wrong = wrong_places(error, document)
+            part = sound_part(document, wrong, origins) if flat.whole else None
+            return Examined(part=part, problems=tuple(found))
+        warnings = unused(gathered.document, written, flat.document)
     spec._origins = origins
-    return spec
+    spec._warnings = warnings
+    spec._plugin_files = plugins.files
+    return Examined(part=Part(spec=spec))

@@ -20,17 +20,19 @@ from pydantic import (
     GetJsonSchemaHandler,
     PrivateAttr,
     Strict,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from n2nspec.diagnostics import Span
+from n2nspec.diagnostics import Diagnostic, Label, Span
 from n2nspec.layers._fields import PositivePair
 from n2nspec.losses import LOSSES, LossSpec
 from n2nspec.noise import NOISES, NoiseSpec
 from n2nspec.optim import OPTIMIZERS, OptimizerSpec
 from n2nspec.spec.entries import ENTRIES, ByType, Entry, Name
 from n2nspec.spec.origins import NOWHERE, Origins
+from n2nspec.spec.plugins import PluginFile
 from n2nspec.spec.text import Path
 
 __all__ = ["TABLES", "UNIONS", "DataSpec", "Require", "Spec", "TrainSpec"]
@@ -91,7 +93,19 @@ class Length:
         return {**handler(schema), "minItems": self.least, "maxItems": self.most}
 
 
-Dims = Annotated[tuple[Annotated[int | str, BeforeValidator(_as_dim)], ...], Length(1, 8)]
+Dim = Annotated[
+    int | str,
+    BeforeValidator(_as_dim),
+    WithJsonSchema(
+        {
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": LARGEST_DIM,
+            "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+        }
+    ),
+]
+Dims = Annotated[tuple[Dim, ...], Length(1, 8)]
 
 
 def _just_one(entries: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +114,10 @@ def _just_one(entries: dict[str, Any]) -> dict[str, Any]:
             "entries_range", "Expected exactly one entry; received {received}", {"received": len(entries)}
         )
     return entries
+
+
+JUST_ONE: dict[str, Any] = {"minProperties": 1, "maxProperties": 1, "additionalProperties": False}
+"""`_just_one` and the names of entries, in the words of JSON Schema."""
 
 
 def _as_version(value: Any) -> Any:
@@ -173,21 +191,30 @@ class Spec(_Table):
     )
     name: Name = Field(description="Name of the network; the run folder is called after it.")
     description: Text = Field("", description="What the network is for, in the author's words.")
+    plugins: tuple[Place, ...] = Field(
+        (),
+        description="Python files with layers of your own, in this file's folder; run only if you say so.",
+    )
     input: Annotated[dict[Name, Dims], AfterValidator(_just_one)] = Field(
-        description='Name and shape of the input: numbers, or symbols such as "H" for what may vary.'
+        description='Name and shape of the input: numbers, or symbols such as "H" for what may vary.',
+        json_schema_extra=JUST_ONE,
     )
     encoder: tuple[Annotated[Entry, ByType(ENTRIES)], ...] = Field((), description="Layers, in order.")
     decoder: tuple[Annotated[Entry, ByType(ENTRIES)], ...] = Field(
         (), description="Layers, in order; the first follows the encoder's last."
     )
     output: Annotated[dict[Name, Reference], AfterValidator(_just_one)] | None = Field(
-        None, description="Name of the output and the node it is; the last layer when absent."
+        None,
+        description="Name of the output and the node it is; the last layer when absent.",
+        json_schema_extra=JUST_ONE,
     )
     require: Require | None = Field(None, description="What the author expects of the sizes.")
     train: TrainSpec = Field(default_factory=TrainSpec, description="How the network is trained.")
     data: DataSpec | None = Field(None, description="Where the training pairs come from.")
 
     _origins: Origins = PrivateAttr(default=NOWHERE)
+    _plugin_files: tuple[PluginFile, ...] = PrivateAttr(default=())
+    _warnings: tuple[Diagnostic, ...] = PrivateAttr(default=())
 
     @model_validator(mode="after")
     def _has_layers(self) -> Self:
@@ -210,6 +237,11 @@ class Spec(_Table):
         """The file the spec was read from; empty for one given as a dict."""
         return self._origins.file
 
+    @property
+    def plugin_files(self) -> tuple[PluginFile, ...]:
+        """The plugins that were run, as they were; a run folder keeps them."""
+        return self._plugin_files
+
     def locate(self, path: Path, *, key: bool = False) -> Span | None:
         """Where the author wrote the value (or the key) at a path such as `("encoder", 0, "kernel_size")`.
 
@@ -217,6 +249,31 @@ class Spec(_Table):
         None when the spec has no text.
         """
         return self._origins.locate(path, key=key)
+
+    def trail(self, path: Path, *, key: bool = False) -> tuple[Label, ...]:
+        """How the value at a path came to be there: the labels of a diagnostic that points at it.
+
+        Empty for a value that stands in the spec's own text as it is; else, for example, where the block
+        that the value belongs to is used, or where the file that holds it is named in `extends`.
+        """
+        return self._origins.trail(path, key=key)
+
+    def written(self, path: Path) -> Path:
+        """The path, in the author's own file, of the value at a path of this flat spec.
+
+        `("encoder", 7, "stride")` may be `("blocks", "double", "layers", 0, "stride")` there.
+        """
+        return self._origins.written(path)
+
+    @property
+    def source_files(self) -> tuple[str, ...]:
+        """The files it was read from: its own, then what it extends; the order of diagnostics."""
+        return self._origins.files
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """What is legal in its text but surely not meant, such as a variable that nothing uses."""
+        return self._warnings
 
 
 UNIONS: Mapping[tuple[str, ...], Mapping[str, type[BaseModel]]] = {

@@ -1,49 +1,47 @@
-"""Where each value of a document was written.
+"""Where each value of a flat document was written, and how it came there.
 
-In: a source text, and the values put over it from elsewhere. Out: `locate`, from a path to a span.
 Positions are looked for only when somebody asks: a spec without mistakes never pays for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from n2nspec.diagnostics import Span
+from n2nspec.diagnostics import Label, Span
 from n2nspec.spec.source import Source
-from n2nspec.spec.text import Path, Place
+from n2nspec.spec.text import Path
+from n2nspec.spec.trace import Origin, Settings, Where
 
 __all__ = ["NOWHERE", "Origins"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origins:
-    """The text of a spec, and the places of those values that the text does not hold.
+    """The place of every value, and the files: the spec's own, then what it extends."""
 
-    `elsewhere` hides what the text says at its paths and below them.
-    """
-
-    source: Source | None = None
-    elsewhere: Mapping[Path, Place] = field(default_factory=dict)
+    where: Where
+    sources: tuple[Source, ...] = ()
 
     @property
     def file(self) -> str:
-        return self.source.file if self.source else ""
+        return self.sources[0].file if self.sources else ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(source.file for source in self.sources if source.file)
 
     def locate(self, path: Path, *, key: bool = False) -> Span | None:
         """The span of the value (or key) at a path, or of the nearest parent that has one."""
-        places = self.source.places if self.source else {}
-        for length in range(len(path), -1, -1):
-            part = path[:length]
-            place = self.elsewhere.get(part)
-            if place is None and not self._hidden(part):
-                place = places.get(part)
-            if place is not None:
-                return place.key if key and length == len(path) else place.value
-        return None
+        return self.where.at(path).origin.span(key=key)
 
-    def _hidden(self, path: Path) -> bool:
-        return any(path[:length] in self.elsewhere for length in range(len(path)))
+    def trail(self, path: Path, *, key: bool = False) -> tuple[Label, ...]:
+        """How the value (or key) at a path came to be there."""
+        origin = self.where.at(path).origin
+        return origin.trail(origin.span(key=key))
+
+    def written(self, path: Path) -> Path:
+        """The path, in the text that it is written in, of the value at a path."""
+        return self.where.at(path).origin.path
 
 
-NOWHERE = Origins()
+NOWHERE = Origins(where=Where(Origin(Settings(places={}))))

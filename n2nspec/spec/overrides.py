@@ -1,7 +1,7 @@
 """Values put over those of a spec, from `--set KEY=VALUE` or from Python.
 
-In: a document and values by dotted key. Out: a new document, and the places of the new values:
-each is its own line of a text called `--set`, so a mistake in it is shown there and not at what it replaces.
+In: a document and values by dotted key. Out: a new document that knows the places of the new values: each is
+its own line of a text called `--set`, so a mistake in it is shown there and not at what it replaces.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from n2nspec.diagnostics import (
 )
 from n2nspec.spec.source import plain
 from n2nspec.spec.text import Path, Place
+from n2nspec.spec.trace import Origin, Settings, Traced, Where
 
 __all__ = ["apply_overrides", "parse_override"]
 
@@ -52,23 +53,23 @@ def _parse_value(text: str) -> Any:
     return document["value"] if document.keys() == {"value"} else text
 
 
-def apply_overrides(
-    document: dict[str, Any], overrides: Mapping[str, Any], *, file: str = ""
-) -> tuple[dict[str, Any], dict[Path, Place]]:
-    """The document with the values put in, and the place of each.
+def apply_overrides(document: Traced, overrides: Mapping[str, Any], *, file: str = "") -> Traced:
+    """The document with the values put in.
 
     Raises:
         DiagnosticError: keys that lead nowhere; all of them.
     """
     if not overrides:
-        return document, {}
-    document = copy.deepcopy(document)
+        return document
+    changed = copy.deepcopy(document.value)
     elsewhere: dict[Path, Place] = {}
     wrong: list[Diagnostic] = []
     for number, (key, value) in enumerate(overrides.items(), start=1):
         place = _place(key, value, number)
         try:
-            _put(document, _split(key), plain(value, key), place, elsewhere)
+            parts = _split(key)
+            _refuse(parts, changed)
+            _put(changed, parts, plain(value, key), place, elsewhere)
         except DiagnosticError as error:
             wrong += [
                 Diagnostic(code=d.code, message=d.message, file=file, span=place.key, path=key, help=d.help)
@@ -76,7 +77,29 @@ def apply_overrides(
             ]
     if wrong:
         raise DiagnosticError(wrong)
-    return document, elsewhere
+    settings = Settings(places=elsewhere)
+    where = document.where
+    for path in sorted(elsewhere, key=len):
+        where = _placed(where, path, Where(Origin(settings, path)))
+    return Traced(changed, where)
+
+
+def _placed(where: Where, path: Path, new: Where) -> Where:
+    """The places of a document, with those of the value at a path exchanged."""
+    if not path:
+        return new
+    part = _placed(where.part(path[0]), path[1:], new)
+    return Where(where.origin, {**where.parts, path[0]: part})
+
+
+def _refuse(parts: list[str], document: dict[str, Any]) -> None:
+    """What would have no effect: a base has been read already, and a new variable is used nowhere."""
+    if parts[0] == "extends":
+        raise fail("E117", "extends cannot be set from outside", help="name another spec instead")
+    known = document.get("vars", {})
+    if parts[0] == "vars" and len(parts) > 1 and isinstance(known, dict) and parts[1] not in known:
+        help = did_you_mean(parts[1], known) or "the spec declares no variables"
+        raise fail("E117", f"there is no variable {describe_value(parts[1])}", help=help)
 
 
 def _place(key: str, value: Any, number: int) -> Place:

@@ -21,19 +21,29 @@ from n2nspec.diagnostics import (
     closest,
     describe_value,
     did_you_mean,
+    in_source_order,
     quote,
     render_path,
 )
 from n2nspec.spec.entries import ENTRIES, Entry
-from n2nspec.spec.models import TABLES, UNIONS
+from n2nspec.spec.models import TABLES, UNIONS, Require, Spec
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.sentences import sentence
 from n2nspec.spec.text import Path
+from n2nspec.spec.trace import UNKNOWN, Problems
 
-__all__ = ["problems", "tame"]
+__all__ = ["problems", "tame", "wrong_places"]
 
 INTEGERS = range(-(2**63), 2**63)
 """What TOML promises to hold. Much longer ones cannot even be printed."""
+
+
+LANGUAGE: Mapping[type[BaseModel], tuple[str, ...]] = {
+    Spec: ("extends", "remove", "vars", "defaults", "blocks"),
+    Require: ("check",),
+    Entry: ("block", "repeat", "before", "after"),
+}
+"""Keys that the stages before take out: an author may have meant one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,21 +58,78 @@ class Found:
 
 
 def problems(
-    error: ValidationError | None, document: Mapping[str, Any], origins: Origins
+    error: ValidationError | None,
+    document: Mapping[str, Any],
+    origins: Origins,
+    earlier: Problems | None = None,
 ) -> list[Diagnostic]:
     """Every mistake of the document, in source order; empty when there is none.
 
-    `document` is what was validated, and `error` what came of it.
+    Args:
+        error: what came of validating it.
+        document: what was validated.
+        origins: where its values were written.
+        earlier: what the stages before found, which is not told twice.
     """
+    earlier = Problems() if earlier is None else earlier
     refused = list(_not_spellable(document))
     hidden = {item.path for item in refused}
     details = error.errors(include_url=False) if error else []
-    # "string_unicode": half of a surrogate pair, which is among the refused already
-    found = [_translate(detail, document) for detail in details if detail["type"] != "string_unicode"]
+    found = [
+        _translate(detail, document)
+        for detail in _once(details, origins)
+        # "string_unicode": half of a surrogate pair, which is among the refused already
+        if detail["type"] != "string_unicode" and not _is_known(detail, earlier)
+    ]
     found = [*refused, *(item for item in _without_echoes(found) if item.path not in hidden)]
-    placed = [(_placed(item, origins), item.path) for item in found]
+    placed = [
+        (_placed(item, origins), item.path)
+        for item in _roots(found, origins)
+        if earlier.is_new(origins.where.at(item.path), item.code, key=item.key)
+    ]
     placed.sort(key=lambda pair: _order(pair[0], pair[1], document))
-    return [diagnostic for diagnostic, _ in placed]
+    every = [*(diagnostic for diagnostic, _ in earlier.found), *(diagnostic for diagnostic, _ in placed)]
+    return list(in_source_order(every, files=origins.files, tables=tuple(map(str, document))))
+
+
+def _once(details: list[ErrorDetails], origins: Origins) -> Iterator[ErrorDetails]:
+    """Without the repetitions of a mistake in a block that is used many times."""
+    seen: set[object] = set()
+    for detail in details:
+        path, is_key = _path(detail["loc"])
+        mistake = (*origins.where.at(path).origin.mistake(), is_key, detail["type"])
+        if mistake not in seen:
+            seen.add(mistake)
+            yield detail
+
+
+def _roots(found: list[Found], origins: Origins) -> Iterator[Found]:
+    """Without values that are out of range for a variable in them that is reported itself."""
+    places = [origins.where.at(item.path).origin for item in found]
+    wrong = {origin.mistake() for origin in places if origin.value_of is not None}
+    for item, origin in zip(found, places, strict=True):
+        derived = item.code == "E113" and origin.value_of is None
+        if not derived or not any(step.origin.mistake() in wrong for step in origin.via):
+            yield item
+
+
+def _is_known(detail: ErrorDetails, earlier: Problems) -> bool:
+    """Whether a mistake only follows from one that an earlier stage reported."""
+    if detail["type"] == "no_layers" and earlier:
+        return True
+    value = detail["input"]
+    if detail["type"].startswith("union_tag"):
+        value = value.get("type") if isinstance(value, Mapping) else value
+    return value is UNKNOWN or (isinstance(value, (list, tuple)) and any(item is UNKNOWN for item in value))
+
+
+def wrong_places(error: ValidationError | None, document: Mapping[str, Any]) -> list[Path]:
+    """The path of every mistake of the document: of a value, or of a key that is missing or unknown."""
+    details = error.errors(include_url=False) if error else []
+    return [
+        *(found.path for found in _not_spellable(document)),
+        *(_path(detail["loc"])[0] for detail in details),
+    ]
 
 
 def _placed(found: Found, origins: Origins) -> Diagnostic:
@@ -71,8 +138,9 @@ def _placed(found: Found, origins: Origins) -> Diagnostic:
         message=found.message,
         file=origins.file,
         span=origins.locate(found.path, key=found.key),
-        path=render_path(found.path),
+        path=render_path(origins.written(found.path)),
         help=found.help,
+        labels=origins.trail(found.path, key=found.key),
     )
 
 
@@ -230,7 +298,8 @@ def _unknown_key(path: Path, document: Any) -> Found:
     parent, key = path[:-1], str(path[-1])
     model = model_at(parent, document)
     known = list(field_names(model)) if model else []
-    near = closest(key, known)
+    written = [*known, *LANGUAGE.get(model if model in TABLES.values() else Entry, ())] if model else []
+    near = closest(key, written)
     if model is not None and issubclass(model, Entry) and key in model.inferred:
         help = f"leave {key} out: it follows from the layer before"
     elif near is not None:
@@ -263,12 +332,12 @@ def _type_problem(path: Path, detail: ErrorDetails, document: Any) -> Found:
     article = "an" if what[0] in "aeiou" else "a"
     if "type" not in table:
         known = {name for model in models.values() for name in field_names(model)}
-        near = next((key for key in table if key not in known and closest(key, ["type"])), None)
+        kinds = ["type", *(("block",) if models is ENTRIES else ())]
+        near = next((key for key in table if key not in known and closest(key, kinds)), None)
         if near is not None:
             message = f"unknown key {quote(near)} in {article} {what}"
-            return Found(
-                code="E110", message=message, path=(*path, near), key=True, help='did you mean "type"?'
-            )
+            help = did_you_mean(near, kinds)
+            return Found(code="E110", message=message, path=(*path, near), key=True, help=help)
         return Found(code="E111", message=f'{article} {what} needs "type"', path=(*path, "type"),
                      help=f"add type: {_choose(models)}")  # fmt: skip
     name = table["type"]

@@ -78,7 +78,7 @@ def read(path: FilePath) -> Source:
             file=file,
             help="a spec needs only a few levels",
         )
-    return Source(file=file, text=text, document=document)
+    return Source(file=file, text=text, document=_without_schema(document))
 
 
 def wrap(document: Mapping[str, Any]) -> Source:
@@ -87,7 +87,12 @@ def wrap(document: Mapping[str, Any]) -> Source:
     Raises:
         DiagnosticError: it holds what TOML and JSON could not.
     """
-    return Source(file="", text="", document=plain(document, "the spec"))
+    return Source(file="", text="", document=_without_schema(plain(document, "the spec")))
+
+
+def _without_schema(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without `$schema`, by which editors of JSON find the schema; TOML has a comment for it."""
+    return {key: value for key, value in document.items() if key != "$schema" or not isinstance(value, str)}
 
 
 def plain(value: Any, what: str) -> Any:

@@ -17,7 +17,7 @@ __all__ = ["claim_folder", "refuse_existing", "write_files"]
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Writes or replaces files of an existing folder.
+    """Writes or replaces files of an existing folder; makes the folders below it that their names need.
 
     All of them are complete on the disk before the first is renamed, so files that belong together (weights
     and the metrics up to them) change together but for the instant between two renamings.
@@ -25,6 +25,11 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     Raises:
         DiagnosticError: E405, the disk refuses; what was there before is untouched.
     """
+    try:
+        for below in {(folder / name).parent for name in contents} - {folder}:
+            below.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise fail("E405", f"cannot make a folder in {folder}: {error.strerror}", file=folder) from error
     with ExitStack() as stack:
         streams = {name: stack.enter_context(atomic_write(folder / name)) for name in contents}
         try:

@@ -57,7 +57,7 @@ def train(
     """Trains a spec's network and writes a run folder.
 
     Args:
-        spec: from `n2nspec.load`, or what `load` takes.
+        spec: from `n2nspec.load`, or what `load` takes; its plugins are run.
         out: the run folder, new or empty; without it `runs/NAME`, then `runs/NAME-2`, …
         epochs: instead of the spec's; 0 keeps the initial network.
         engine, device: as in `n2nspec.compile`.
@@ -75,7 +75,7 @@ def train(
     folder = None if out is None else Path(out)
     if folder is not None:
         refuse_existing(folder)
-    spec = _with_epochs(spec if isinstance(spec, Spec) else load(_source(spec)), epochs)
+    spec = _with_epochs(spec if isinstance(spec, Spec) else load(_source(spec), allow_plugins=True), epochs)
     spec = _with_absolute_paths(spec)
     model = compile(spec, engine=engine, device=device)
     frame = Frame(model.graph)
@@ -86,7 +86,7 @@ def train(
     session = _Session(model, frame, data, validation, twin=twin, reporter=reporter or Silent())
     session.start(folder)
     session.run()
-    return open_run(session.path)
+    return open_run(session.path, allow_plugins=True)
 
 
 def _source(spec: str | os.PathLike[str] | Mapping[str, Any]) -> Path | Mapping[str, Any]:
@@ -209,7 +209,9 @@ class _Session:
         """Measures the untrained network, then makes the folder; from here on it is always readable."""
         self._measure()
         self.path = claim_folder(out, self.model.spec.name)
-        write_files(self.path, {SPEC_FILE: to_toml(self.model.spec).encode()})
+        # the plugins beside the spec, under the same names: the run can be used without the original folder
+        plugins = {plugin.name: plugin.content for plugin in self.model.spec.plugin_files}
+        write_files(self.path, {SPEC_FILE: to_toml(self.model.spec).encode(), **plugins})
         self._save([self._row(step=0, epoch=0, measured=True)])
         self.reporter.on_start(
             StartInfo(

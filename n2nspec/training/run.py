@@ -14,7 +14,7 @@ import os
 import struct
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,12 +114,16 @@ def encode_weights(
     return struct.pack("<Q", len(header)) + header + data[8 + length :]
 
 
-def open_run(path: str | os.PathLike[str]) -> Run:
+def open_run(path: str | os.PathLike[str], *, allow_plugins: bool = False) -> Run:
     """The run in a folder, or in one `model.safetensors`.
+
+    Args:
+        allow_plugins: run the Python files beside the weights that the spec in them names. Say so only for a
+            run of your own, or of someone whose programs you would run.
 
     Raises:
         DiagnosticError: E401, there is no run there; E404, the weights file is damaged, or its spec is not
-            one that this version reads.
+            one that this version reads; E13…, its plugins may not run or cannot.
     """
     path = Path(path)
     weights = path / WEIGHTS_FILE if path.is_dir() else path
@@ -152,7 +156,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     return Run(
         path=path,
         weights=weights,
-        spec=_spec(metadata["spec"], weights),
+        spec=_spec(metadata["spec"], weights, allow_plugins),
         epochs=_count(metadata, "epochs", weights),
         steps=_count(metadata, "steps", weights),
         psnr=_number(metadata, "psnr", weights),
@@ -160,12 +164,15 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     )
 
 
-def _spec(text: str, weights: Path) -> Spec:
+def _spec(text: str, weights: Path, allow_plugins: bool) -> Spec:
     try:
-        return load(tomllib.loads(text))
+        return load(tomllib.loads(text), allow_plugins=allow_plugins, folder=weights.parent)
     except tomllib.TOMLDecodeError as error:
         raise fail("E404", f"the spec in {weights} is damaged: {error}", file=weights) from error
     except DiagnosticError as error:
+        plugins = [replace(d, file=d.file or str(weights)) for d in error.diagnostics if d.code[:3] == "E13"]
+        if plugins:
+            raise DiagnosticError(plugins) from error
         raise fail(
             "E404",
             f"the spec in {weights} is not one that this version reads:"

@@ -94,7 +94,7 @@ def test_wrong_arguments_are_told() -> None:
         Conv2d(3, 4)
     with pytest.raises(ValueError, match=r"out_channels: .*; stride: "):  # every fault at once
         Conv2d(3, 0, 3, stride=0)
-    with pytest.raises(ValueError, match="expected 1 inputs"):
+    with pytest.raises(ValueError, match="expected 1 input; received"):
         ReLU()(torch.zeros(1), torch.zeros(1))
 
 

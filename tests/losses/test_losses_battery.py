@@ -143,9 +143,13 @@ def test_a_loss_is_a_module_with_a_stack() -> None:
 def test_refusals() -> None:
     loss = MSE()
     x = torch.zeros(2, 3)
-    with pytest.raises(ValueError, match="expected a prediction and a target"):
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'target'"):
         loss(x)
-    loss(x, x)
+    with pytest.raises(TypeError, match="expected a tensor; received list"):
+        loss(x, [1])
+    assert torch.equal(loss(prediction=x, target=x), torch.tensor(0.0))
+    loss.backward(g=1)
+    loss.forward(target=x, prediction=x)
     with pytest.raises(ValueError, match=r"expected a gradient of shape \(\); received \(2, 3\)"):
         loss.backward(x)
     loss.backward()  # it still waits

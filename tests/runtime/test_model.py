@@ -165,6 +165,59 @@ def test_a_gradient_of_another_shape_is_refused(model: Model) -> None:
         model.backward(pictures(1))
 
 
+def test_a_refused_gradient_leaves_the_forward_pass_waiting(model: Model) -> None:
+    x, gy = pictures(), pictures(seed=1)
+    model.forward(x)
+    expected = model.backward(gy)
+    model.forward(x)
+    with pytest.raises(ValueError, match="expected a gradient of shape"):
+        model.backward(pictures(1))
+    assert torch.equal(model.backward(gy), expected)
+
+
+def test_what_was_handed_out_stays_as_it_was(model: Model) -> None:
+    x, gy = pictures(), pictures(seed=1)
+    model.forward(x)
+    model.backward(gy)
+    gradients, parameters = model.gradients(), model.parameters()
+    handed = parameters | {f"g {name}": gradient for name, gradient in gradients.items()}
+    before = {name: tensor.clone() for name, tensor in handed.items()}
+    model.forward(x)
+    model.backward(gy)
+    for name, gradient in model.gradients().items():
+        torch.testing.assert_close(gradient, 2 * gradients[name])
+    model.step(x, gy)
+    model.zero_grad()
+    for name, tensor in parameters.items():
+        assert torch.equal(tensor, before[name])
+        assert torch.equal(gradients[name], before[f"g {name}"])
+        assert not torch.equal(tensor, model.parameters()[name])
+
+
+def test_a_change_of_a_parameter_in_place_takes_effect(model: Model) -> None:
+    x = pictures()
+    before = model.forward(x)
+    model.parameters()["conv1.bias"].add_(1)
+    assert not torch.equal(model.forward(x), before)
+
+
+def test_inference_mode_is_fine(model: Model) -> None:
+    x = pictures()
+    expected = model.forward(x)
+    with torch.inference_mode():
+        assert torch.equal(model.forward(x.clone()), expected)
+
+
+def test_a_symbol_that_stands_twice_has_one_value() -> None:
+    document = {
+        "spec_version": 1, "name": "t", "input": {"x": ["N", 3, "S", "S"]}, "encoder": [{"type": "ReLU"}],
+    }  # fmt: skip
+    square = n2nspec.compile(n2nspec.load(document), dtype="torch.float64")
+    square.forward(pictures())
+    with pytest.raises(DiagnosticError, match="expected shape"):
+        square.forward(pictures()[..., :8])
+
+
 def test_a_target_of_another_shape_is_refused(model: Model) -> None:
     with pytest.raises(DiagnosticError, match="the target's shape"):
         model.step(pictures(2), pictures(3))

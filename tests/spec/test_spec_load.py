@@ -13,7 +13,7 @@ from n2nspec.diagnostics import DiagnosticError
 from n2nspec.spec import ENTRIES, DataSpec, Require, Spec, TrainSpec, load, to_document, to_toml
 
 SPECS = Path(__file__).parents[2] / "specs"
-ALL_SPECS = sorted(path for path in SPECS.iterdir() if path.suffix in (".toml", ".json"))
+ALL_SPECS = [path for path in sorted(SPECS.glob("*.*")) if not path.name.endswith(".schema.json")]
 
 SMALL = {
     "spec_version": 1,

@@ -119,10 +119,10 @@ def test_mistakes_point_at_the_override_and_come_last() -> None:
         load(N2N, overrides={"train.optimizer.lr": -1, "trian.epochs": 2, "train.epochs": "x"})
     assert render_all(caught.value.diagnostics).splitlines() == [
         "error[E113]: lr: expected 0 or more; received -1",
-        "--> --set",
-        " |",
-        " | train.optimizer.lr = -1",
-        " |                      ^^",
+        " --> --set",
+        "  |",
+        "  | train.optimizer.lr = -1",
+        "  |                      ^^",
         *[
             line
             for line in render_all(caught.value.diagnostics).splitlines()[5:6]
@@ -130,17 +130,17 @@ def test_mistakes_point_at_the_override_and_come_last() -> None:
         ],
         "",
         'error[E110]: unknown key "trian" in the spec',
-        "--> --set",
-        " |",
-        " | trian.epochs = 2",
-        " | ^^^^^^^^^^^^",
+        " --> --set",
+        "  |",
+        "  | trian.epochs = 2",
+        "  | ^^^^^^^^^^^^",
         'help: did you mean "train"?',
         "",
         'error[E112]: epochs: expected an integer; received "x"',
-        "--> --set",
-        " |",
-        ' | train.epochs = "x"',
-        " |                ^^^",
+        " --> --set",
+        "  |",
+        '  | train.epochs = "x"',
+        "  |                ^^^",
         "help: epochs: Passes over the training pairs.",
     ]
     first = to_json(caught.value.diagnostics[0])

@@ -1,0 +1,177 @@
+"""`[blocks.NAME]`: layers that are said once and used many times.
+
+In: the table of blocks. Out: `Block`s, checked as far as they can be without being used.
+
+    [blocks.double]
+    params = ["ch", { k = 3 }]          # ch must be given, k need not; or a table when all have defaults
+    output = "relu2"                    # the block's result, when that is not its last layer
+
+    [[blocks.double.layers]]
+    type = "Conv2d"
+    out_channels = "${ch}"
+    kernel_size = "${k}"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from n2nspec.diagnostics import closest, did_you_mean, quote
+from n2nspec.spec.entries import ENTRIES
+from n2nspec.spec.templates import NAME, has_template
+from n2nspec.spec.trace import UNKNOWN, Problems, Traced, Where, label
+
+__all__ = ["INPUT", "PLACING", "SIMPLE_NAME", "Block", "read_blocks"]
+
+KEYS = ("params", "layers", "output", "description")
+PLACING = ("block", "name", "from", "repeat")
+"""What the use of a block has besides its parameters."""
+RESERVED = (*PLACING, "type", "before", "after")
+SIMPLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
+INPUT = re.compile(r"in(?:[1-9][0-9]{0,3})?")
+"""Inside a block: `in` is what the block reads, `in2` the second of several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A definition. `params` has None where the use must give a value."""
+
+    name: str
+    where: Where
+    params: Mapping[str, Traced | None]
+    declared: Mapping[str, Where]
+    layers: tuple[tuple[Traced, bool], ...]
+    """Each with whether there is a `${…}` in it."""
+    output: Traced | None
+
+
+def read_blocks(table: Traced | None, problems: Problems) -> dict[str, Block | None]:
+    """The blocks by name; None for one with a mistake, which is reported."""
+    if table is None:
+        return {}
+    if not isinstance(table.value, dict):
+        problems.wrong_type(table, "blocks", "a table of blocks", help="write [blocks.NAME]")
+        return {}
+    return {name: _read(name, item, problems) for name, item in table.items()}
+
+
+def _read(name: str, item: Traced, problems: Problems) -> Block | None:
+    before = len(problems.found)
+    types = {kind.lower() for kind in ENTRIES}
+    if not SIMPLE_NAME.fullmatch(name):
+        message = f"a block is called by letters, digits, _ and -; received {quote(name)}"
+        problems.add(item.where, "E118", message, key=True)
+    elif name.lower() in types:
+        message = f"the block {quote(name)} has the name of a layer type"
+        problems.add(item.where, "E118", message, key=True, help="its nodes could be mistaken for layers")
+    if not isinstance(item.value, dict):
+        problems.wrong_type(item, f"blocks.{name}", "a table", help="write [blocks.NAME]")
+        return None
+    for key in item.value:
+        if key not in KEYS:
+            message = f"unknown key {quote(key)} in the block {quote(name)}"
+            problems.add(item.where.part(key), "E110", message, key=True, help=did_you_mean(key, KEYS))
+    params: dict[str, Traced | None] = {}
+    declared: dict[str, Where] = {}
+    given = item.get("params")
+    for param, default, where in _params(given, problems) if given is not None else ():
+        if not NAME.fullmatch(param) or param in RESERVED:
+            message = f"a parameter cannot be called {quote(param)}"
+            help = "letters, digits and _; not " + ", ".join(RESERVED)
+            problems.add(where, "E118", message, key=default is not None, help=help)
+        elif param in params:
+            problems.add(
+                where, "E123", f"the parameter {quote(param)} is declared twice", key=default is not None,
+                labels=label(declared[param], "first declared here"),
+            )  # fmt: skip
+        else:
+            params[param], declared[param] = default, where
+    layers = _layers(name, item, problems)
+    output = item.get("output")
+    if output is not None and (not isinstance(output.value, str) or has_template(output.value)):
+        problems.wrong_type(output, "output", "the name of a layer of the block")
+    if len(problems.found) > before:
+        return None
+    return Block(
+        name=name, where=item.where, params=params, declared=declared, output=output,
+        layers=tuple((layer, has_template(layer.value)) for layer in layers),
+    )  # fmt: skip
+
+
+def _params(given: Traced, problems: Problems) -> Iterator[tuple[str, Traced | None, Where]]:
+    """Each parameter's name, default, and the place where it is declared."""
+    if isinstance(given.value, dict):
+        for name, default in given.items():
+            yield name, default, default.where
+        return
+    if not isinstance(given.value, list):
+        problems.wrong_type(given, "params", "a list of names", help=PARAMS)
+        return
+    for item in given.entries():
+        if isinstance(item.value, str):
+            yield item.value, None, item.where
+        elif isinstance(item.value, dict):
+            for name, default in item.items():
+                yield name, default, default.where
+        else:
+            problems.wrong_type(item, "params", "a name, or { name = default }", help=PARAMS)
+
+
+PARAMS = 'for example params = ["channels", { kernel = 3 }]'
+
+
+def _layers(name: str, item: Traced, problems: Problems) -> list[Traced]:
+    layers = item.get("layers")
+    if layers is None:
+        near = next((key for key in item.value if key not in KEYS and closest(key, ["layers"])), None)
+        if near is None:
+            problems.add(
+                item.where, "E111", f"the block {quote(name)} needs layers",
+                help=f"add [[blocks.{name}.layers]]",
+            )  # fmt: skip
+        return []
+    if not isinstance(layers.value, list):
+        help = f"write [[blocks.{name}.layers]], with two brackets, above each layer"
+        problems.wrong_type(layers, "layers", "a list of layers", help=help)
+        return []
+    if not layers.value:
+        problems.add(layers.where, "E113", f"the block {quote(name)} has no layers", help="give it a layer")
+    entries = list(layers.entries())
+    for entry in entries:
+        if not isinstance(entry.value, dict):
+            problems.wrong_type(entry, "layers", "a table")
+    names: dict[str, Traced] = {}
+    for entry in entries:
+        inner = entry.get("name")
+        if inner is None or not isinstance(inner.value, str) or has_template(inner.value):
+            continue
+        check_inner_name(inner, problems)
+        if inner.value in names:
+            message = f"the name {quote(inner.value)} is used twice in the block {quote(name)}"
+            problems.add(
+                inner.where, "E202", message, help="give this layer another name",
+                labels=label(names[inner.value].where, "first used here"),
+            )  # fmt: skip
+        names.setdefault(inner.value, inner)
+    return entries
+
+
+def check_inner_name(name: Traced, problems: Problems) -> bool:
+    """Whether a name may be given inside a block; reported when not."""
+    if name.value is UNKNOWN:
+        return False
+    if not isinstance(name.value, str):
+        problems.wrong_type(name, "name", "text in quotes")
+        return False
+    if not SIMPLE_NAME.fullmatch(name.value):
+        expected = "letters, digits, _ and -, not beginning with a digit or -"
+        message = f"name: expected {expected}; received {quote(name.value)}"
+        problems.add(name.where, "E118", message)
+        return False
+    if INPUT.fullmatch(name.value):
+        message = f"inside a block, {quote(name.value)} is what the block reads"
+        problems.add(name.where, "E118", message, help="give this layer another name")
+        return False
+    return True

@@ -1,0 +1,106 @@
+"""`[defaults.TYPE]`: fields that every layer of a type has unless it says otherwise.
+
+In: the flat document and its `[defaults]`. Out: the document without them, each layer complete. Aliases of a
+type share their defaults; where both spellings have some, those of the layer's own spelling come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from n2nspec.diagnostics import closest, did_you_mean, quote
+from n2nspec.spec.entries import ENTRIES, Entry
+from n2nspec.spec.limits import Budget, TooLargeError, measure
+from n2nspec.spec.merge import STAGES
+from n2nspec.spec.trace import UNKNOWN, Origin, Problems, Step, Traced, Where
+
+__all__ = ["put_in_defaults"]
+
+
+def put_in_defaults(document: Traced, problems: Problems) -> Traced | None:
+    """The document with each layer's defaults put in; None when it would be too large, which is reported."""
+    table = document.get("defaults")
+    if table is None:
+        return document
+    document = document.with_({}, without=("defaults",))
+    if not isinstance(table.value, dict):
+        if table.value is not UNKNOWN:
+            problems.wrong_type(table, "defaults", "a table of layer types", help="write [defaults.TYPE]")
+        return document
+    defaults: dict[str, Mapping[str, Traced]] = {}
+    for kind, item in table.items():
+        if kind not in ENTRIES:
+            problems.add(
+                item.where, "E116", f"unknown layer type {quote(kind)}", key=True,
+                help=did_you_mean(kind, ENTRIES),
+            )  # fmt: skip
+        elif isinstance(item.value, dict):
+            defaults[kind] = dict(_fields(kind, ENTRIES[kind], item, problems))
+        else:
+            problems.wrong_type(item, f"defaults.{kind}", "a table", help="write [defaults.TYPE]")
+    by_type = {kind: _of_type(kind, defaults) for kind in ENTRIES}
+    budget = Budget(problems)
+    sizes = {id(item): measure(item.value) for fields in by_type.values() for item in fields.values()}
+    changes = {}
+    try:
+        for stage in STAGES:
+            layers = document.get(stage)
+            if layers is not None and isinstance(layers.value, list):
+                completed = [_complete(layer, by_type, sizes, budget) for layer in layers.entries()]
+                changes[stage] = Traced.listing(completed, layers.where.origin)
+    except TooLargeError:
+        return None
+    return document.with_(changes)
+
+
+def _fields(kind: str, entry: type[Entry], table: Traced, problems: Problems) -> Iterator[tuple[str, Traced]]:
+    layer = entry.layer_type
+    known = [field.alias or name for name, field in layer.model_fields.items() if name != "type"]
+    for key, item in table.items():
+        if key in known:
+            yield key, item
+            continue
+        if key in layer.inferred:
+            help = f"leave {key} out: it follows from the layer before"
+        elif key in ("name", "from", "type"):
+            help = f"each layer has its own {key}"
+        else:
+            near = closest(key, known)
+            help = f"did you mean {quote(near)}?" if near else did_you_mean("", known)
+        message = f"unknown key {quote(key)} in the defaults of {kind}"
+        problems.add(item.where, "E110", message, key=True, help=help)
+
+
+def _of_type(kind: str, defaults: Mapping[str, Mapping[str, Traced]]) -> Mapping[str, Traced]:
+    """The defaults for layers that are spelt `kind`."""
+    same = [other for other in defaults if ENTRIES[other].layer_type is ENTRIES[kind].layer_type]
+    found: dict[str, Traced] = {}
+    for other in sorted(same, key=lambda other: other != kind):
+        for key, item in defaults[other].items():
+            found.setdefault(key, item)
+    return found
+
+
+def _complete(
+    layer: Traced, by_type: Mapping[str, Mapping[str, Traced]], sizes: Mapping[int, int], budget: Budget
+) -> Traced:
+    kind = layer.value.get("type") if isinstance(layer.value, dict) else None
+    fields = by_type.get(kind) if isinstance(kind, str) else None
+    missing = [key for key in fields if key not in layer.value] if fields else []
+    if not fields or not missing:
+        return layer
+    # written out, as this runs once a layer and field
+    step = Step("for this layer", layer.where.origin)
+    value, parts = dict(layer.value), dict(layer.where.parts)
+    budget.entry = layer.where
+    for key in missing:
+        budget.values(sizes[id(fields[key])])
+        value[key] = fields[key].value
+        parts[key] = _used(fields[key].where, step)
+    return Traced(value, Where(layer.where.origin, parts))
+
+
+def _used(where: Where, step: Step) -> Where:
+    origin = where.origin
+    reached = Origin(origin.source, origin.path, (*origin.via, step), origin.value_of)
+    return Where(reached, {key: _used(part, step) for key, part in where.parts.items()})

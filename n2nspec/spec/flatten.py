@@ -1,0 +1,72 @@
+"""The stages between a source and the flat document that `Spec` validates.
+
+    source ─extends─► merged ─overrides─► gathered ─vars─► ─blocks, repeat─► ─defaults─► flat document
+
+In: a source and overrides. Out: a plain document without any of these, with the place of each value. Each
+stage is a function of a document that makes a new one. Defaults come after blocks, since a parameter may be
+what says a layer's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from n2nspec.diagnostics import DiagnosticError, in_source_order
+from n2nspec.spec.blocks import read_blocks
+from n2nspec.spec.defaults import put_in_defaults
+from n2nspec.spec.expand import expand
+from n2nspec.spec.extends import follow
+from n2nspec.spec.origins import Origins
+from n2nspec.spec.overrides import apply_overrides
+from n2nspec.spec.source import Source
+from n2nspec.spec.trace import Problems, Traced
+from n2nspec.spec.variables import put_in_variables
+
+__all__ = ["Flat", "Gathered", "flatten", "gather"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """All that the author said, in one document; and the files that it took."""
+
+    document: Traced
+    sources: tuple[Source, ...]
+
+    @property
+    def origins(self) -> Origins:
+        return Origins(where=self.document.where, sources=self.sources)
+
+
+def gather(source: Source, overrides: Mapping[str, Any], problems: Problems) -> Gathered:
+    """The source over what it extends, and the overrides over both.
+
+    Raises:
+        DiagnosticError: a base that cannot be reached or read, an override that leads nowhere.
+    """
+    merged = follow(source, problems)
+    if not merged.whole:
+        files = tuple(base.file for base in merged.sources)
+        raise DiagnosticError(in_source_order((diagnostic for diagnostic, _ in problems.found), files=files))
+    document = apply_overrides(merged.document, overrides, file=source.file)
+    return Gathered(document=document, sources=merged.sources)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flat:
+    """The document as `Spec` has it. `whole` is False where mistakes left out layers or hid their names."""
+
+    document: Traced
+    whole: bool
+
+
+def flatten(document: Traced, problems: Problems) -> Flat | None:
+    """The flat document; None when it would be too large, which is reported."""
+    document, scope = put_in_variables(document, problems)
+    before = len(problems.found)
+    blocks = read_blocks(document.get("blocks"), problems)
+    flat = expand(document, blocks, scope, problems)
+    whole = len(problems.found) == before
+    flat = put_in_defaults(flat, problems) if flat is not None else None
+    return Flat(document=flat, whole=whole) if flat is not None else None

@@ -1,0 +1,317 @@
+"""`from` across blocks: from the names that authors write to those of flat nodes.
+
+In: the layers of an expansion, each knowing the body it was written in. Out: flat layers, with `name` and
+`from` as a spec without blocks would have them. References are followed once all layers are known, since a
+name may come before what it means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from n2nspec.diagnostics import quote
+from n2nspec.spec.blocks import INPUT
+from n2nspec.spec.limits import measure
+from n2nspec.spec.trace import UNKNOWN, Problems, Traced, Where
+
+if TYPE_CHECKING:
+    from n2nspec.spec.blocks import Block
+    from n2nspec.spec.limits import Budget
+
+__all__ = ["Body", "Group", "Inputs", "Layer", "References", "Target"]
+
+
+@dataclass(slots=True, eq=False)
+class Layer:
+    """A layer of the flat list; `name` is None where the graph chooses it."""
+
+    entry: Traced
+    name: str | None
+    reads: Inputs
+
+    @property
+    def result(self) -> Layer:
+        return self
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """What a name stands for when that is several layers: the use of a block, or repetitions.
+
+    `known` is False where a mistake in it hides some names.
+    """
+
+    local: dict[str, Target]
+    last: Target | None
+    result: Layer | None = None
+    known: bool = True
+
+    def names(self) -> list[str]:
+        """What it has inside."""
+        inner = self.last.names() if isinstance(self.last, Group) else []
+        return [*self.local, *inner]
+
+    def __post_init__(self) -> None:
+        if self.result is None and self.last is not None:
+            self.result = self.last.result
+
+
+Target = Layer | Group
+Source = Layer | str
+
+
+@dataclass(slots=True, eq=False)
+class Inputs:
+    """What an entry reads: the names that it gives, seen from a body; or a node, None for the input."""
+
+    node: Layer | None = None
+    body: Body | None = None
+    names: Traced | None = None
+    followed: bool = False
+    sources: list[Layer | str] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Body:
+    """The inside of one use of a block, or the top of the spec: the names that `from` knows there."""
+
+    block: Block | None = None
+    inputs: Inputs | None = None
+    input: str = ""
+    taken: set[str] = field(default_factory=set)
+    local: dict[str, Target] = field(default_factory=dict)
+    owners: dict[str, Where] = field(default_factory=dict)
+    broken: bool = False
+    _counts: dict[str, Iterator[int]] = field(default_factory=dict)
+
+    def free(self, kind: str) -> str:
+        """relu1, relu2, … without the names that the author gave."""
+        numbers = self._counts.setdefault(kind, count(1))
+        return next(name for number in numbers if (name := f"{kind}{number}") not in self.taken)
+
+    def dotted(self, name: str) -> Target | None:
+        """What a name means: a layer, a use, or with dots something in it."""
+        first, *rest = name.split(".")
+        target = self.local.get(first)
+        for part in rest:
+            inner: Target | None = None
+            while isinstance(target, Group):
+                inner = target.local.get(part)
+                if inner is not None:
+                    break
+                target = target.last  # of repetitions, the last answers to the plain name
+            target = inner
+        return target
+
+    def hidden(self, name: str) -> bool:
+        """Whether a mistake elsewhere may be the reason why a name is not known."""
+        if self.broken:
+            return True
+        target = self.local.get(name.partition(".")[0])
+        while isinstance(target, Group):
+            if not target.known:
+                return True
+            target = target.last
+        return False
+
+
+class References:
+    """Follows the references of an expansion.
+
+    Raises:
+        TooLargeError: together they list too many names.
+    """
+
+    def __init__(self, top: Body, layers: list[Layer], problems: Problems, budget: Budget) -> None:
+        self._top = top
+        self._problems = problems
+        self._budget = budget
+        self._before: dict[int, Layer | None] = {}
+        self._sources: dict[int, list[Source] | None] = {}
+        before: Layer | None = None
+        for layer in layers:
+            self._before[id(layer)] = before
+            before = layer
+        self._automatic = self._names(layers)
+        named = (layer.name for layer in layers if layer.name is not None)
+        self._known = dict.fromkeys([top.input, *top.local, *self._automatic.values(), *named])
+        for layer in layers:
+            budget.entry = layer.entry.where
+            self._sources[id(layer)] = self._resolve(layer.reads)
+        self._referenced = {
+            id(source)
+            for layer in layers
+            if not self._implied(layer)
+            for source in self._sources[id(layer)] or ()
+            if isinstance(source, Layer)
+        }
+
+    def written(self, layer: Layer) -> Traced:
+        """The layer as a spec without blocks has it."""
+        entry = layer.entry
+        if not isinstance(entry.value, dict):
+            return entry
+        self._budget.entry = entry.where
+        self._budget.values(measure(entry.value))
+        changes: dict[str, Traced] = {}
+        own = entry.get("name")
+        name = layer.name or (self._name(layer) if id(layer) in self._referenced else None)
+        if name is not None and (own is None or own.value != name):
+            where = own.where if own is not None else Where(entry.where.origin.part("name"))
+            changes["name"] = Traced(name, where)
+        sources = self._from(layer)
+        if sources is not None:
+            changes["from"] = sources
+        without = ("from",) if sources is None and "from" in entry.value else ()
+        if not changes and not without:
+            return entry
+        flat = entry.with_(changes, without=without)
+        if own is None and name is not None:  # the name first, as people write it
+            return Traced({"name": name, **flat.value}, flat.where)
+        return flat
+
+    def elsewhere(self, document: Traced) -> Traced:
+        """The document with the names in `[output]` and `[require]` followed."""
+        changes: dict[str, Traced] = {}
+        output, require = document.get("output"), document.get("require")
+        if output is not None and isinstance(output.value, dict):
+            found = {key: self._outside(item) for key, item in output.items()}
+            changes["output"] = output.with_(found)
+        same_size = require.get("same_size") if require is not None else None
+        if require is not None and same_size is not None and isinstance(same_size.value, list):
+            named = Traced.listing(
+                [self._outside(item) for item in same_size.entries()], same_size.where.origin
+            )
+            changes["require"] = require.with_({"same_size": named})
+        return document.with_(changes)
+
+    def _names(self, layers: list[Layer]) -> dict[int, str]:
+        """The names that the graph will choose for layers without one."""
+        body = Body(taken={self._top.input, *(layer.name for layer in layers if layer.name is not None)})
+        automatic: dict[int, str] = {}
+        for layer in layers:
+            kind = layer.entry.value.get("type") if isinstance(layer.entry.value, dict) else None
+            if layer.name is None and isinstance(kind, str):
+                automatic[id(layer)] = body.free(kind.lower())
+        return automatic
+
+    def _name(self, layer: Layer) -> str | None:
+        return layer.name or self._automatic.get(id(layer))
+
+    def _implied(self, layer: Layer) -> bool:
+        """Whether a layer just reads the one before it."""
+        before = self._before[id(layer)]
+        sources = self._sources[id(layer)]
+        return layer.reads.names is None and sources == [before if before is not None else self._top.input]
+
+    def _from(self, layer: Layer) -> Traced | None:
+        """The `from` of a flat layer; None where it reads the one before."""
+        reads, sources = layer.reads, self._sources[id(layer)]
+        where = reads.names.where if reads.names is not None else Where(layer.entry.where.origin.part("from"))
+        if sources is None:
+            kept = layer.entry.get("from")
+            return kept if kept is not None else Traced(UNKNOWN, where)
+        if self._implied(layer):
+            return None
+        names = [self._name(source) if isinstance(source, Layer) else source for source in sources]
+        if any(name is None for name in names):
+            return Traced(UNKNOWN, where)
+        given = reads.names.value if reads.names is not None else ""
+        if given == names:
+            assert reads.names is not None
+            return reads.names
+        return Traced(names[0] if len(names) == 1 and isinstance(given, str) else names, where)
+
+    def _resolve(self, reads: Inputs) -> list[Source] | None:
+        """What an entry reads; None when that is not known, for a mistake that is reported."""
+        if reads.names is None:
+            return [reads.node if reads.node is not None else self._top.input]
+        if not reads.followed:
+            reads.followed = True
+            reads.sources = self._follow(reads)
+        return reads.sources
+
+    def _follow(self, reads: Inputs) -> list[Source] | None:
+        names, body = reads.names, reads.body
+        assert names is not None
+        assert body is not None
+        entries = [names] if isinstance(names.value, str) else names.value
+        if isinstance(entries, list) and not isinstance(names.value, str):
+            entries = list(names.entries())
+        if not isinstance(entries, list) or not all(isinstance(entry.value, str) for entry in entries):
+            if not _unknown(names.value):
+                self._problems.wrong_type(names, "from", "a name or a list of names")
+            return None
+        if not all(entry.value for entry in entries) or not entries:
+            self._problems.add(
+                names.where, "E113", "from: expected at least one name, and none of them empty"
+            )
+            return None
+        sources: list[Source] = []
+        known = True
+        for entry in entries:
+            found = self._one(entry, body)
+            if found is None:
+                known = False
+            else:
+                self._budget.values(len(found))
+                sources += found
+        return sources if known else None
+
+    def _one(self, name: Traced, body: Body) -> list[Source] | None:
+        if body.block is not None and INPUT.fullmatch(name.value):
+            return self._input(name, body)
+        target = body.dotted(name.value)
+        if target is not None:
+            return [target.result] if target.result is not None else None
+        if body.hidden(name.value):
+            return None
+        if body.block is None and name.value in self._known:
+            return [name.value]
+        owner, _, rest = name.value.rpartition(".")
+        outer = body.dotted(owner) if owner else None
+        if isinstance(outer, Group):
+            message = f"there is no layer {quote(rest)} in {quote(owner)}"
+            help = self._problems.suggest(rest, outer.names())
+        elif body.block is not None:
+            message = f"there is no layer {quote(name.value)} in the block {quote(body.block.name)}"
+            help = self._problems.suggest(name.value, [*body.local, "in"])
+            if "mean" not in help:
+                help = "a block reads what its use names in `from`; inside, that is called in, or in1, in2, …"
+        else:
+            message = f"there is no layer or input named {quote(name.value)}"
+            help = self._problems.suggest(name.value, self._known)
+        self._problems.add(name.where, "E203", message, help=help)
+        return None
+
+    def _input(self, name: Traced, body: Body) -> list[Source] | None:
+        assert body.inputs is not None
+        sources = self._resolve(body.inputs)
+        number = name.value.removeprefix("in")
+        if sources is None or not number:
+            return sources
+        if int(number) > len(sources):
+            count = "1 input" if len(sources) == 1 else f"{len(sources)} inputs"
+            self._problems.add(
+                name.where, "E203", f"the block reads {count} here; there is no {quote(name.value)}",
+                help="list more names in the `from` of the block's use",
+            )  # fmt: skip
+            return None
+        return [sources[int(number) - 1]]
+
+    def _outside(self, name: Traced) -> Traced:
+        """A name as `[output]` and `[require]` may have it."""
+        if not isinstance(name.value, str) or not name.value:
+            return name
+        found = self._one(name, self._top)
+        if not found:
+            return Traced(UNKNOWN, name.where)
+        node = self._name(found[0]) if isinstance(found[0], Layer) else found[0]
+        return Traced(node if node is not None else UNKNOWN, name.where)
+
+
+def _unknown(value: Any) -> bool:
+    return value is UNKNOWN or (isinstance(value, list) and any(item is UNKNOWN for item in value))
