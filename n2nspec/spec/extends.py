@@ -23,6 +23,8 @@ from n2nspec.spec.trace import Origin, Problems, Step, Traced, Where
 __all__ = ["Merged", "follow"]
 
 LONGEST_CHAIN = 32
+LONGEST_PATH = 60
+"""Characters of a path that a message shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +106,12 @@ def _refusal(file: FilePath, chain: list[Source]) -> tuple[str, str]:
     roots = {os.path.realpath(top), os.path.realpath(FilePath())}
     if not any(FilePath(real).is_relative_to(root) for root in roots):
         return (
-            f"{quote(str(file))} lies outside of the project",
+            f"{_shown(file)} lies outside of the project",
             "a base lies in the folder of the spec, or in the folder that the command runs in, or below;"
             " copy the file there",
         )
     if not os.path.isfile(real):
-        return f"{quote(str(file))} is no file", "name a spec: a .toml or .json file"
+        return f"{_shown(file)} is no file", "name a spec: a .toml or .json file"
     known = [os.path.realpath(source.file) if source.file else "" for source in chain]
     if real in known:
         way = [source.file for source in chain[known.index(real) :]]
@@ -119,10 +121,16 @@ def _refusal(file: FilePath, chain: list[Source]) -> tuple[str, str]:
 
 def _unreachable(file: FilePath, error: OSError) -> tuple[str, str]:
     if error.errno == errno.ENOENT:
-        return f"there is no file {quote(str(file))}", _near(file)
+        return f"there is no file {_shown(file)}", _near(file)
     if error.errno == errno.ELOOP:
-        return f"{quote(str(file))} is a link that leads to itself", "name the file itself"
-    return f"cannot read {quote(str(file))}: {error.strerror or error}", ""
+        return f"{_shown(file)} is a link that leads to itself", "name the file itself"
+    return f"cannot read {_shown(file)}: {error.strerror or error}", ""
+
+
+def _shown(file: FilePath) -> str:
+    """A path in quotes; of a long one the end, which tells more than its beginning."""
+    text = str(file)
+    return quote(text if len(text) <= LONGEST_PATH else "…" + text[1 - LONGEST_PATH :])
 
 
 def _near(file: FilePath) -> str:

@@ -302,6 +302,8 @@ def _unknown_key(path: Path, document: Any) -> Found:
     near = closest(key, written)
     if model is not None and issubclass(model, Entry) and key in model.inferred:
         help = f"leave {key} out: it follows from the layer before"
+    elif near == key:  # a word of the language that has no meaning here
+        help = f"{key} means something only in a spec that `extends` another"
     elif near is not None:
         help = f"did you mean {quote(near)}?"
     else:

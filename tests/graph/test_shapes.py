@@ -151,6 +151,19 @@ def test_one_symbol_for_both_axes_means_square_pictures() -> None:
         cost(graph, (8, 9))
 
 
+def test_a_symbol_of_batch_and_size_is_one_number() -> None:
+    document = {
+        "spec_version": 1,
+        "name": "t",
+        "input": {"x": ["S", 3, "S", "S"]},
+        "encoder": [{"type": "ReLU"}],
+    }
+    graph = analyse(load(document))
+    assert cost(graph, (8, 8), batch=8).nodes["relu1"].shape == (8, 3, 8, 8)
+    with pytest.raises(DiagnosticError, match="the batch would make it 2"):
+        cost(graph, (8, 8), batch=2)
+
+
 def test_a_size_that_does_not_work_names_the_next_that_does(figure1: ShapedGraph) -> None:
     with pytest.raises(
         DiagnosticError, match=r"H = 33 does not work: any multiple of 4 from 4; the next that works is 36"
