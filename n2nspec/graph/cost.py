@@ -64,11 +64,11 @@ def size_values(graph: ShapedGraph, size: tuple[int, int], batch: int) -> dict[s
             problems.append(f"{axis} = {number} does not work: {contract[axis].render(symbol)}{hint}")
         elif not isinstance(dim, int) and values.setdefault(symbol, number) != number:
             problems.append(f"height and width are both {symbol} in [input]; received {size[0]}x{size[1]}")
-    for dim in shape[:-2]:
-        if not isinstance(dim, int) and values.setdefault(dim.symbol, batch) != batch:
-            problems.append(
-                f"{dim.symbol} in [input] is {values[dim.symbol]} as a size; the batch would make it {batch}"
-            )
+    problems += [
+        f"{dim.symbol} in [input] is {values[dim.symbol]} as a size; the batch would make it {batch}"
+        for dim in shape[:-2]
+        if not isinstance(dim, int) and values.setdefault(dim.symbol, batch) != batch
+    ]
     if problems:
         raise DiagnosticError(
             Diagnostic(

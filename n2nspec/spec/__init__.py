@@ -1,4 +1,10 @@
-"""Spec text → validated spec. In: TOML, JSON or a dict. Out: `Spec`, or every mistake with its place."""
+"""Spec text → validated spec. In: TOML, JSON or a dict. Out: `Spec`, or every mistake with its place.
+
+What a spec may say once instead of many times is taken out, stage by stage, before it is validated
+(`flatten`): `extends` (`extends`, `merge`), `--set` (`overrides`), `[vars]` and `${…}` (`variables`,
+`templates`, `expressions`), `[blocks]` and `repeat` (`blocks`, `expand`, `references`), `[defaults]`
+(`defaults`). Each of these modules says how its part is written. `trace` keeps the place of every value.
+"""
 
 from n2nspec.spec.document import to_document, to_toml
 from n2nspec.spec.entries import ENTRIES, Entry

@@ -5,7 +5,8 @@ relative to the file that names it, or to the working folder for a spec given as
 
 The base must lie in the project: the folder of the spec that was asked for, or the working folder, or below
 one of them, after following links. So a spec from elsewhere cannot have other files of the machine read, and
-a project that is copied still works.
+a project that is copied still works. Only `extends` itself (and `plugins`) is relative to its file: the paths
+under `[data]` start at the working folder, whichever file they stand in.
 """
 
 from __future__ import annotations

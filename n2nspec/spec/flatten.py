@@ -67,6 +67,10 @@ def flatten(document: Traced, problems: Problems) -> Flat | None:
     before = len(problems.found)
     blocks = read_blocks(document.get("blocks"), problems)
     flat = expand(document, blocks, scope, problems)
-    whole = len(problems.found) == before
+    # an unknown name in a `from` leaves all layers where they are; only what the one layer reads is not known
+    whole = all(
+        diagnostic.code == "E203" and origin.path[-1] != "output"
+        for diagnostic, origin in problems.found[before:]
+    )
     flat = put_in_defaults(flat, problems) if flat is not None else None
     return Flat(document=flat, whole=whole) if flat is not None else None

@@ -30,7 +30,7 @@ from n2nspec.spec.models import TABLES, UNIONS, Require, Spec
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.sentences import sentence
 from n2nspec.spec.text import Path
-from n2nspec.spec.trace import UNKNOWN, Problems
+from n2nspec.spec.trace import Problems, is_unknown
 
 __all__ = ["problems", "tame", "wrong_places"]
 
@@ -96,7 +96,7 @@ def _once(details: list[ErrorDetails], origins: Origins) -> Iterator[ErrorDetail
     """Without the repetitions of a mistake in a block that is used many times."""
     seen: set[object] = set()
     for detail in details:
-        path, is_key = _path(detail["loc"])
+        path, is_key = _path(detail)
         mistake = (*origins.where.at(path).origin.mistake(), is_key, detail["type"])
         if mistake not in seen:
             seen.add(mistake)
@@ -120,7 +120,7 @@ def _is_known(detail: ErrorDetails, earlier: Problems) -> bool:
     value = detail["input"]
     if detail["type"].startswith("union_tag"):
         value = value.get("type") if isinstance(value, Mapping) else value
-    return value is UNKNOWN or (isinstance(value, (list, tuple)) and any(item is UNKNOWN for item in value))
+    return is_unknown(value)
 
 
 def wrong_places(error: ValidationError | None, document: Mapping[str, Any]) -> list[Path]:
@@ -128,7 +128,7 @@ def wrong_places(error: ValidationError | None, document: Mapping[str, Any]) -> 
     details = error.errors(include_url=False) if error else []
     return [
         *(found.path for found in _not_spellable(document)),
-        *(_path(detail["loc"])[0] for detail in details),
+        *(_path(detail)[0] for detail in details),
     ]
 
 
@@ -219,7 +219,7 @@ def _without_echoes(found: list[Found]) -> Iterator[Found]:
 
 
 def _translate(detail: ErrorDetails, document: Mapping[str, Any]) -> Found:
-    path, is_key = _path(detail["loc"])
+    path, is_key = _path(detail)
     kind, context = detail["type"], detail.get("ctx") or {}
     if kind.startswith("union_tag"):
         return _type_problem(path, detail, document)
@@ -239,9 +239,11 @@ def _translate(detail: ErrorDetails, document: Mapping[str, Any]) -> Found:
     return Found(code=code, message=f"{what}: {text}" if what else text, path=path, key=is_key, help=help)
 
 
-def _path(location: tuple[str | int, ...]) -> tuple[Path, bool]:
+def _path(detail: ErrorDetails) -> tuple[Path, bool]:
     """The place in the document: without the chosen types that pydantic puts in between."""
-    is_key = bool(location) and location[-1] == "[key]"
+    location = detail["loc"]
+    # pydantic ends the place of a refused key with "[key]"; that of an unknown key ends with the key itself
+    is_key = bool(location) and location[-1] == "[key]" and detail["type"] != "extra_forbidden"
     path: Path = ()
     tagged = False
     for part in location[:-1] if is_key else location:

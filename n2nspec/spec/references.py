@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from n2nspec.diagnostics import quote
 from n2nspec.spec.blocks import INPUT
@@ -212,8 +212,7 @@ class References:
         reads, sources = layer.reads, self._sources[id(layer)]
         where = reads.names.where if reads.names is not None else Where(layer.entry.where.origin.part("from"))
         if sources is None:
-            kept = layer.entry.get("from")
-            return kept if kept is not None else Traced(UNKNOWN, where)
+            return Traced(UNKNOWN, where)
         if self._implied(layer):
             return None
         names = [self._name(source) if isinstance(source, Layer) else source for source in sources]
@@ -242,8 +241,7 @@ class References:
         if isinstance(entries, list) and not isinstance(names.value, str):
             entries = list(names.entries())
         if not isinstance(entries, list) or not all(isinstance(entry.value, str) for entry in entries):
-            if not _unknown(names.value):
-                self._problems.wrong_type(names, "from", "a name or a list of names")
+            self._problems.wrong_type(names, "from", "a name or a list of names")
             return None
         if not all(entry.value for entry in entries) or not entries:
             self._problems.add(
@@ -311,7 +309,3 @@ class References:
             return Traced(UNKNOWN, name.where)
         node = self._name(found[0]) if isinstance(found[0], Layer) else found[0]
         return Traced(node if node is not None else UNKNOWN, name.where)
-
-
-def _unknown(value: Any) -> bool:
-    return value is UNKNOWN or (isinstance(value, list) and any(item is UNKNOWN for item in value))

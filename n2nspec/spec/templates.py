@@ -14,7 +14,7 @@ from typing import Any
 
 from n2nspec.diagnostics import Span, describe_value, quote
 from n2nspec.spec.expressions import ExpressionError, evaluate, names
-from n2nspec.spec.trace import UNKNOWN, Origin, Problems, Step, Traced, Where
+from n2nspec.spec.trace import UNKNOWN, Origin, Problems, Step, Traced, Where, is_unknown
 
 __all__ = ["NAME", "Scope", "escape", "expression_of", "fill", "has_template", "mentioned", "report"]
 
@@ -137,6 +137,8 @@ def _worked_out(item: Traced, expression: str, start: int, scope: Scope, problem
     steps: list[Step] = []
     for name in used:
         bound = scope.values[name]
+        if is_unknown(bound.value):
+            continue
         steps += [Step(f"{name} is {describe_value(bound.value)}", bound.where.origin)]
         steps += bound.where.origin.via
     origin = item.where.origin

@@ -22,7 +22,18 @@ from n2nspec.diagnostics import (
 )
 from n2nspec.spec.text import Path, Place
 
-__all__ = ["UNKNOWN", "Origin", "Problems", "Settings", "Step", "Text", "Traced", "Where", "label"]
+__all__ = [
+    "UNKNOWN",
+    "Origin",
+    "Problems",
+    "Settings",
+    "Step",
+    "Text",
+    "Traced",
+    "Where",
+    "is_unknown",
+    "label",
+]
 
 MOST_STEPS = 12
 """Of a trail; the nearest are kept."""
@@ -40,6 +51,11 @@ class _Unknown:
 
 
 UNKNOWN = _Unknown()
+
+
+def is_unknown(value: Any) -> bool:
+    """Whether a value, or something in a list, could not be worked out."""
+    return value is UNKNOWN or (isinstance(value, list) and any(is_unknown(item) for item in value))
 
 
 class Text(Protocol):
@@ -229,7 +245,7 @@ class Problems:
         return did_you_mean(word, options)
 
     def wrong_type(self, item: Traced, what: str, expected: str, *, help: str = "") -> None:
-        if item.value is not UNKNOWN:
+        if not is_unknown(item.value):
             received = describe_value(item.value)
             self.add(item.where, "E112", f"{what}: expected {expected}; received {received}", help=help)
 

@@ -18,11 +18,14 @@ def test_defaults_fill_what_a_layer_leaves_out() -> None:
     written = document(
         conv(), conv(padding=0), {"type": "Conv2d", "out_channels": 2}, {"block": "b"}, RELU,
         defaults={"Conv2d": {"padding": "${p}", "kernel_size": [5, 3]}},
-        vars={"p": 1}, blocks={"b": {"params": {"kind": "Conv2d"}, "layers": [{"type": "${kind}", "out_channels": 1}]}},
+        vars={"p": 1}, blocks={"b": {"params": {"t": "Conv2d"}, "layers": [
+            {"type": "${t}", "out_channels": 1}]}},
         decoder=[conv(stride=2)],
     )  # fmt: skip
     spec = flat(written)
-    shown = [(layer.get("kernel_size"), layer.get("padding")) for layer in [*spec["encoder"], *spec["decoder"]]]
+    shown = [
+        (layer.get("kernel_size"), layer.get("padding")) for layer in [*spec["encoder"], *spec["decoder"]]
+    ]
     assert shown == [(3, 1), (3, 0), ([5, 3], 1), ([5, 3], 1), (None, None), (3, 1)]
 
 
@@ -73,6 +76,7 @@ def test_a_bad_default_points_at_itself_and_at_a_layer(tmp_path: Path) -> None:
     assert [(label.text, label.span.line) for label in found.labels] == [("for this layer", 5)]
 
 
+USE = {"block": "b", "ch": 1}
 BLOCK = {"params": ["ch", {"k": 3}], "layers": [conv("${ch}", kernel_size="${k}")]}
 
 
@@ -85,9 +89,9 @@ BLOCK = {"params": ["ch", {"k": 3}], "layers": [conv("${ch}", kernel_size="${k}"
         ({"vars": {"a": 4}, "description": "$${a}"}, [("W210", "vars.a")]),
         ({"vars": {"a": 4}, "description": "of ${a}"}, []),
         ({"vars": {"a": 4}, "blocks": {"b": {"layers": [conv("${a}")]}}}, [("W211", "blocks.b")]),
-        ({"vars": {"ch": 4}, "encoder": [{"block": "b", "ch": 1}], "blocks": {"b": BLOCK}}, [("W210", "vars.ch")]),
-        ({"encoder": [{"block": "b", "ch": 1}], "blocks": {"b": {**BLOCK, "params": ["ch", "k"]}}}, None),
-        ({"encoder": [{"block": "b", "ch": 1}], "blocks": {"b": {**BLOCK, "params": [{"k": 1, "q": 2}, "ch"]}}},
+        ({"vars": {"ch": 4}, "encoder": [USE], "blocks": {"b": BLOCK}}, [("W210", "vars.ch")]),
+        ({"encoder": [USE], "blocks": {"b": {**BLOCK, "params": ["ch", "k"]}}}, None),
+        ({"encoder": [USE], "blocks": {"b": {**BLOCK, "params": [{"k": 1, "q": 2}, "ch"]}}},
          [("W210", "blocks.b.params[0].q")]),
         ({"encoder": [{"block": "b", "n": 1}], "blocks": {"b": {"params": {"n": 1}, "layers": [RELU]}}},
          [("W210", "blocks.b.params.n")]),
@@ -101,7 +105,9 @@ BLOCK = {"params": ["ch", {"k": 3}], "layers": [conv("${ch}", kernel_size="${k}"
         ({}, []),
     ],
 )  # fmt: skip
-def test_what_nothing_uses_is_a_warning(others: dict[str, Any], expected: list[tuple[str, str]] | None) -> None:
+def test_what_nothing_uses_is_a_warning(
+    others: dict[str, Any], expected: list[tuple[str, str]] | None
+) -> None:
     source = {**document(RELU), **others}
     if expected is None:
         assert problems(source) == [("E123", "encoder[0].block")]

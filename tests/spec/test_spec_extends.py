@@ -55,7 +55,9 @@ def test_another_type_replaces_a_table(over: Any) -> None:
 
 
 def test_lists_and_single_entries_are_replaced(over: Any) -> None:
-    spec = load(over({"input": {"picture": ["N", 1, "H", "W"]}, "require": {"same_size": ["picture", "conv2"]}}))
+    spec = load(
+        over({"input": {"picture": ["N", 1, "H", "W"]}, "require": {"same_size": ["picture", "conv2"]}})
+    )
     assert spec.input == {"picture": ("N", 1, "H", "W")}
     assert spec.require is not None
     assert spec.require.same_size == ("picture", "conv2")
@@ -104,7 +106,12 @@ def test_vars_defaults_and_blocks_merge(over: Any) -> None:
     assert [layer.get("out_channels") for layer in spec] == [None, 7, 11]
     assert [layer.get("padding") for layer in spec] == [None, 1, 1]
     assert [layer.get("stride") for layer in spec] == [None, 1, 1]
-    assert [layer.get("out_channels") for layer in flat(over({"vars": {"w": 5}}, base), )["encoder"]] == [5, 3]
+    assert [
+        layer.get("out_channels")
+        for layer in flat(
+            over({"vars": {"w": 5}}, base),
+        )["encoder"]
+    ] == [5, 3]
     assert load(over({}, base), {"vars.w": 6}).encoder[0].layer.out_channels == 6  # type: ignore[attr-defined]
 
 
@@ -117,7 +124,9 @@ def test_uses_of_blocks_replace_and_are_replaced(over: Any) -> None:
 def test_chains_of_files_and_of_languages(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "a.toml").write_text(tomli_w.dumps(BASE))
-    (tmp_path / "sub" / "b.json").write_text(json.dumps({"extends": "../a.toml", "train": {"epochs": 4, "seed": 1}}))
+    (tmp_path / "sub" / "b.json").write_text(
+        json.dumps({"extends": "../a.toml", "train": {"epochs": 4, "seed": 1}})
+    )
     (tmp_path / "c.toml").write_text('extends = "sub/b.json"\ntrain.seed = 2\n')
     spec = load(tmp_path / "c.toml")
     assert (spec.train.epochs, spec.train.seed, spec.description) == (4, 2, "the base")
@@ -180,7 +189,9 @@ def test_mistakes_of_several_files_in_their_order(over: Any) -> None:
         ({"encoder": [{"name": "conv1", "out_channels": 0}]}, [("E113", "encoder[0].out_channels")]),
     ],
 )
-def test_one_mistake_is_one_diagnostic(over: Any, top: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+def test_one_mistake_is_one_diagnostic(
+    over: Any, top: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
     file = over(top)
     Path("other.txt").write_text("name = 'x'")
     Path("empty.toml").write_text("")
@@ -214,7 +225,7 @@ def test_circles_and_long_chains(tmp_path: Path) -> None:
         (tmp_path / f"{index}.toml").write_text(f'extends = "{(index + 1) % 40}.toml"\n')
     (found,) = refused(tmp_path / "0.toml")
     assert (found.code, found.message) == ("E124", "more than 32 files extend one another")
-    (tmp_path / "2.toml").write_text('extends = "./../x/1.toml"\n'.replace("../x/", ""))
+    (tmp_path / "2.toml").write_text('extends = "./1.toml"\n')
     (found,) = refused(tmp_path / "0.toml")
     assert found.message.startswith("a file extends itself: ")
 
@@ -240,7 +251,8 @@ def test_links_may_not_lead_in_circles_or_out_of_the_project(
             return [d.message for d in error.diagnostics]  # type: ignore[attr-defined]
         return []
 
-    assert codes("../loop.toml", project) == [f'"{project}/loop.toml" is a link that leads to itself']
+    (message,) = codes("../loop.toml", project)
+    assert message.endswith('/project/loop.toml" is a link that leads to itself')
     for name in ("../out.toml", "../../outside.toml", str(outside), "/etc/passwd", "/dev/zero"):
         (message,) = codes(name, project)
         assert message.endswith("lies outside of the project")

@@ -265,3 +265,9 @@ def test_checking_needs_no_torch_and_no_parser_of_positions() -> None:
         "assert not {'torch', 'tree_sitter'} & sys.modules.keys(), 'imported'"
     )
     subprocess.run([sys.executable, "-c", script, str(SPECS / "n2n.toml")], check=True, timeout=60)
+
+
+def test_a_key_that_looks_like_pydantics_mark_for_keys() -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        load({**to_document(load("specs/n2n.toml")), "[key]": 1, "encoder": [{"type": "ReLU", "[key]": 2}]})
+    assert [found.code for found in caught.value.diagnostics] == ["E110", "E110"]
