@@ -12,7 +12,7 @@ from n2nspec.diagnostics import closest, did_you_mean, quote
 from n2nspec.spec.entries import ENTRIES, Entry
 from n2nspec.spec.limits import Budget, TooLargeError, measure
 from n2nspec.spec.merge import STAGES
-from n2nspec.spec.trace import UNKNOWN, Origin, Problems, Step, Traced, Where
+from n2nspec.spec.trace import Origin, Problems, Step, Traced, Where
 
 __all__ = ["put_in_defaults"]
 
@@ -24,8 +24,7 @@ def put_in_defaults(document: Traced, problems: Problems) -> Traced | None:
         return document
     document = document.with_({}, without=("defaults",))
     if not isinstance(table.value, dict):
-        if table.value is not UNKNOWN:
-            problems.wrong_type(table, "defaults", "a table of layer types", help="write [defaults.TYPE]")
+        problems.wrong_type(table, "defaults", "a table of layer types", help="write [defaults.TYPE]")
         return document
     defaults: dict[str, Mapping[str, Traced]] = {}
     for kind, item in table.items():

@@ -76,7 +76,7 @@ def examine(
     """
     written = wrap(source) if isinstance(source, Mapping) else read(FilePath(source))
     earlier = Problems()
-    gathered = gather(written, overrides or {}, earlier)
+    gathered = gather(written, {} if overrides is None else overrides, earlier)
     plugins = open_plugins(
         gathered.document.value,
         gathered.origins,

@@ -59,6 +59,12 @@ def apply_overrides(document: Traced, overrides: Mapping[str, Any], *, file: str
     Raises:
         DiagnosticError: keys that lead nowhere; all of them.
     """
+    if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
+        raise fail(
+            "E117",
+            f"overrides are values by dotted key; received {describe_value(overrides)}",
+            help='for example {"train.epochs": 3}',
+        )
     if not overrides:
         return document
     changed = copy.deepcopy(document.value)

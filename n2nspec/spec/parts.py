@@ -80,7 +80,9 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
             case (str(table), *_) if table not in STAGES:
                 if table not in Spec.model_fields and _is_stage(table, document.get(table)):
                     return None
-                doubtful |= {table} if table in Spec.model_fields else {"output", "require", table}
+                doubtful.add(table)
+                if table not in Spec.model_fields:  # it may be what was meant to be one of these
+                    doubtful |= {closest(table, ("output", "require")) or table}
             case _:
                 return None
     if "input" not in document:
@@ -107,7 +109,7 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
     }
     spec = spec.model_copy(update=entries)
     spec._origins = origins
-    words = {word for table in tables.values() for word in _texts(table)}
+    words = {word for table in tables.values() for word in _texts(_without_sources(table))}
     if "input" in doubtful:
         words.update(_texts(document.get("input")))
     return Part(
@@ -120,6 +122,13 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
             for table in tables.values()
         ),
     )
+
+
+def _without_sources(table: Any) -> Any:
+    """A wrong layer's table without what it reads: that is never its own name."""
+    if not isinstance(table, Mapping):
+        return table
+    return {key: value for key, value in table.items() if key != "from"}
 
 
 def _is_stage(key: str, value: Any) -> bool:
@@ -152,13 +161,11 @@ def _kind(table: Mapping[str, Any]) -> str:
 def _stand_in(table: Any) -> Entry:
     given: Mapping[str, Any] = table if isinstance(table, Mapping) else {}
     name, source = given.get("name"), given.get("from")
-    names = [source] if isinstance(source, str) else source
-    if "from" not in given:
-        sources = None  # the layer before
-    elif isinstance(names, list) and all(isinstance(item, str) for item in names):
-        sources = tuple(names)
-    else:
-        sources = ()
+    sources: str | tuple[str, ...] | None = ()
+    if isinstance(source, list) and all(isinstance(item, str) for item in source):
+        sources = tuple(source)
+    elif isinstance(source, str) or "from" not in given:  # without one, the layer before
+        sources = source
     return _UnsoundEntry.model_construct(
         type=_kind(given), name=name if isinstance(name, str) else None, from_=sources
     )

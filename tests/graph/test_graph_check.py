@@ -269,3 +269,13 @@ def test_thousands_of_wrong_names_are_answered() -> None:
     assert len(helps) == 2000
     assert "did you mean" in helps[0]
     assert max(map(len, helps)) < 100
+
+
+def test_a_misspelt_key_at_the_top_hides_no_wrong_name() -> None:
+    wrong = {**document({**RELU, "name": "a"}), "nmae": "x", "require": {"same_size": ["x", "b"]}}
+    assert sorted(code for code, _ in found(wrong)) == ["E110", "E203"]
+
+
+def test_a_wrong_layer_may_also_read_what_does_not_exist() -> None:
+    wrong = document({**RELU, "name": "a"}, {"type": "Conv2d", "kernel_size": 3, "from": "q"})
+    assert found(wrong) == [("E111", "encoder[1].out_channels"), ("E203", "encoder[1].from")]

@@ -160,3 +160,9 @@ def test_locate_gives_the_override_not_the_stale_line() -> None:
     assert below is not None
     assert kept is not None
     assert (changed.file, below.file, kept.file) == (COMMAND_LINE, COMMAND_LINE, str(N2N))
+
+
+@pytest.mark.parametrize("wrong", ["train.epochs=1", [], {3: 4}])
+def test_overrides_are_a_mapping_of_dotted_keys(wrong: object) -> None:
+    with pytest.raises(DiagnosticError, match="overrides are values by dotted key"):
+        load(N2N, overrides=wrong)  # type: ignore[arg-type]
