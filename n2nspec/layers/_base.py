@@ -86,7 +86,7 @@ class BadCase:
 class LayerSpec(BaseModel):
     """The spec fields of a layer and everything that follows from them. Subclasses are frozen values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     type: str
 

@@ -30,7 +30,7 @@ class LossSpec(BaseModel):
     Their `CASES` hold the fields, and the shape of prediction and target as the only input.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     type: str
     reduction: Literal["mean", "sum"] = Field(

@@ -27,7 +27,7 @@ Share = Annotated[float, Strict(), Field(ge=0, lt=1)]
 class NoiseSpec(BaseModel):
     """The spec fields of a noise model and its draw. Subclasses are frozen values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     type: str
 

@@ -31,7 +31,7 @@ NonNegative = Annotated[float, Strict(), Field(ge=0, le=1e9, allow_inf_nan=False
 class OptimizerSpec(BaseModel):
     """The spec fields of an optimiser and its update. Subclasses are frozen values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     type: str
     lr: NonNegative = Field(1e-3, description="Learning rate: the size of a step.")
