@@ -67,6 +67,11 @@ class SizeFunction:
     def period(self) -> int:
         return len(self.table)
 
+    @property
+    def length(self) -> int:
+        """Numbers that it takes to write the function down: the work of composing it."""
+        return len(self.head) + len(self.table)
+
     def __call__(self, h: int) -> int | None:
         """The size for picture size h; None when h is refused."""
         if h < self.first:
@@ -86,6 +91,8 @@ class SizeFunction:
         Raises:
             SizeLimitError: period or least size go beyond any picture.
         """
+        if rule.period == rule.gain == rule.start == rule.size(1) == 1:
+            return self  # most layers keep the size, whatever it is
         repeats = rule.period // gcd(rule.period, self.gain) if self.gain else 1
         period = self.period * repeats
         gain = self.gain * repeats // rule.period * rule.gain if self.gain else 0

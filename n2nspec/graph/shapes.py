@@ -29,6 +29,10 @@ from n2nspec.spec import Part
 
 __all__ = ["Shapes", "infer", "shape", "shaped"]
 
+EFFORT = 2**22
+"""Numbers written down for all size functions together: seconds of work. 5,000 layers behind strides of 128
+in all need less than a third."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shapes:
@@ -90,6 +94,7 @@ def infer(wiring: Wiring) -> Shapes:
     if wiring.input_shape is None:
         return found
     found.shapes[INPUT] = wiring.input_shape
+    effort = 0
     for number in wiring.order:
         sources = wiring.sources[number]
         if sources is None or any(source not in found.shapes for source in sources):
@@ -97,11 +102,22 @@ def infer(wiring: Wiring) -> Shapes:
         inputs = tuple(found.shapes[source] for source in sources)
         layer = wiring.nodes[number].layer
         try:
+            effort += sum(
+                dim.function.length for shape in inputs for dim in shape if not isinstance(dim, int)
+            )
+            if effort > EFFORT:
+                raise SizeLimitError(
+                    f"sizes that repeat only every {_longest(inputs)} pixels, through as many layers as"
+                    " these, are too much to work out",
+                    help="use smaller strides, or numbers for the sizes in [input]",
+                )
             output = layer.infer(inputs)
             found.parameters[number] = layer.parameters(inputs)
             found.shapes[number] = output
         except ShapeError as error:
             found.problems.append(_refusal(wiring, found.shapes, number, sources, error))
+        if effort > EFFORT:
+            return found  # one such error is enough
     try:
         found.sizes.update(_domains(found.shapes))
         found.problems.extend(_require(wiring, found))
@@ -109,6 +125,10 @@ def infer(wiring: Wiring) -> Shapes:
         place = ("input", wiring.input_name)
         found.problems.append(at(wiring.spec, place, "E206", error.message, help="use smaller strides"))
     return found
+
+
+def _longest(inputs: tuple[Shape, ...]) -> int:
+    return max(dim.function.period for shape in inputs for dim in shape if not isinstance(dim, int))
 
 
 def _domains(shapes: dict[int, Shape]) -> dict[str, SizeSet]:

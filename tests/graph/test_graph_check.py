@@ -260,6 +260,18 @@ def test_a_list_of_names_points_at_the_wrong_one() -> None:
     assert found(document({**RELU, "from": ["y"]})) == [("E203", "encoder[0].from[0]")]
 
 
+def test_the_work_on_sizes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    strided, shrinking = {**CONV, "stride": 100}, {**CONV, "kernel_size": 2}
+    source = document(strided, *[shrinking] * 20, {**CONV, "groups": 3})
+    assert [code for code, _ in found(source)] == ["E115"]
+    assert check(document(strided, *[shrinking] * 20))
+    monkeypatch.setattr("n2nspec.graph.shapes.EFFORT", 1_000)
+    with pytest.raises(DiagnosticError, match="repeat only every 100 pixels"):
+        check(document(strided, *[shrinking] * 20))
+    keeping = {**CONV, "padding": 1}
+    assert check(document(*[keeping] * 300))
+
+
 def test_thousands_of_wrong_names_are_answered() -> None:
     """Suggestions cost; they end before they take minutes. Lists of thousands of names help nobody."""
     layers = [{**RELU, "name": f"layer{index}", "from": f"leyer{index}"} for index in range(2000)]
