@@ -1,4 +1,4 @@
-"""Random networks for hypothesis: documents out of the registry's layers, and graphs that also join branches.
+"""Random networks for hypothesis: documents out of the registry's layers, with branches that join.
 
 Every layer type takes part by itself, with the fields of its own test cases. Nodes read any earlier value, so
 chains, fan-out, skips and nodes that nobody uses all come up.
@@ -9,80 +9,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-import torch
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from n2nspec.geometry import Shape, ShapeError, Symbolic, elements
-from n2nspec.graph import Graph, Node, ShapedGraph, shape
 from n2nspec.layers import LAYERS, LayerSpec
-from n2nspec.layers._base import Needs, fixed
-from n2nspec.spec import load
 
-__all__ = ["AddSpec", "ConcatSpec", "Network", "corrupted", "graphs", "networks"]
+__all__ = ["Network", "corrupted", "fusable", "networks"]
 
 LARGEST_PICTURE = 6_000
 """Numbers a picture; keeps an example in the milliseconds."""
-
-
-class TorchAdd(torch.nn.Module):
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return a + b
-
-
-class TorchConcat(torch.nn.Module):
-    def forward(self, *xs: torch.Tensor) -> torch.Tensor:
-        return torch.cat(xs, 1)
-
-
-class AddSpec(LayerSpec):
-    """a + b; the smallest layer of two inputs. Both gradients are one and the same tensor."""
-
-    type: Literal["TestAdd"] = "TestAdd"
-    arity: ClassVar[int] = 2
-    most_inputs: ClassVar[int | None] = 2
-    twin: ClassVar[str] = f"{__name__}.TorchAdd"
-
-    def infer(self, inputs: tuple[Shape, ...]) -> Shape:
-        a, b = inputs
-        if a != b:
-            raise ShapeError(f"the inputs differ: {a} and {b}", input=1)
-        return a
-
-    def forward(self, params: Mapping[str, torch.Tensor], *xs: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        return xs[0] + xs[1], None
-
-    def backward(
-        self, params: Mapping[str, torch.Tensor], saved: Any, gy: torch.Tensor, needs: Needs
-    ) -> tuple[tuple[torch.Tensor | None, ...], dict[str, torch.Tensor]]:
-        return (gy, gy), {}
-
-
-class ConcatSpec(LayerSpec):
-    """Channels side by side. The gradients are views of one tensor; those not needed are left out."""
-
-    type: Literal["TestConcat"] = "TestConcat"
-    arity: ClassVar[int] = 2
-    most_inputs: ClassVar[int | None] = None
-    twin: ClassVar[str] = f"{__name__}.TorchConcat"
-
-    def infer(self, inputs: tuple[Shape, ...]) -> Shape:
-        first = inputs[0]
-        for index, other in enumerate(inputs):
-            if len(first) != 4 or (other[0], *other[2:]) != (first[0], *first[2:]):
-                raise ShapeError(f"the inputs differ: {first} and {other}", input=index)
-        return (first[0], sum(fixed(x[1], "channels") for x in inputs), *first[2:])
-
-    def forward(self, params: Mapping[str, torch.Tensor], *xs: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        return torch.cat(xs, 1), [x.shape[1] for x in xs]
-
-    def backward(
-        self, params: Mapping[str, torch.Tensor], saved: Any, gy: torch.Tensor, needs: Needs
-    ) -> tuple[tuple[torch.Tensor | None, ...], dict[str, torch.Tensor]]:
-        parts = gy.split(saved, 1)
-        return tuple(g if need else None for g, need in zip(parts, needs.inputs, strict=True)), {}
 
 
 def _pool() -> list[tuple[str, dict[str, Any]]]:
@@ -117,8 +55,37 @@ def _activations() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     return st.sampled_from([("ReLU", {}), ("Sigmoid", {}), ("Identity", {})])
 
 
-def _layers() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
-    return st.one_of(_activations(), _convolutions(), st.sampled_from(POOL))
+Layers = st.SearchStrategy[tuple[str, dict[str, Any]]]
+
+
+def fusable() -> Layers:
+    """What the passes look for: convolutions of all kinds, and what stands before and after them."""
+    around: list[tuple[str, dict[str, Any]]] = [
+        ("NearestUpsampling", {"scale_factor": 2}),
+        ("NearestUpsampling", {"scale_factor": [1, 3]}),
+        ("MaxPool2d", {"kernel_size": 2}),
+        ("MaxPool2d", {"kernel_size": [1, 3]}),
+        ("LeakyReLU", {"negative_slope": 0.1}),
+        ("LeakyReLU", {"negative_slope": -0.5}),
+        ("Tanh", {}),
+        ("Dropout", {"p": 0.3}),
+        ("BatchNorm2d", {}),
+        ("ZeroPad2d", {"padding": 0}),
+    ]
+    joins: list[tuple[str, dict[str, Any]]] = [("Concat", {}), ("Add", {}), ("Sub", {})]
+    transposed = [entry for entry in POOL if entry[0] == "TransposeConv2d"]
+    return st.one_of(
+        _convolutions(), _convolutions(), st.sampled_from(transposed), _activations(),
+        st.sampled_from(around), st.sampled_from(around), st.sampled_from(joins),
+    )  # fmt: skip
+
+
+def _layers() -> Layers:
+    joins = [(name, fields) for name, fields in POOL if LAYERS[name].most_inputs != 1]
+    cases = st.sampled_from(sorted(LAYERS)).flatmap(  # a type with few cases as often as one with many
+        lambda name: st.sampled_from([entry for entry in POOL if entry[0] == name])
+    )
+    return st.one_of(_activations(), _convolutions(), cases, cases, st.sampled_from(joins))
 
 
 @dataclass(frozen=True)
@@ -139,15 +106,17 @@ class _Growing:
 
 
 def _grow(layer: LayerSpec, inputs: list[_Growing], name: str) -> _Growing | None:
-    """The value that a layer would add; None when it does not fit or is too large."""
+    """The value that a layer would add; None when it does not fit, is too large or has a single number."""
     try:
         symbolic = layer.infer(tuple(value.symbolic for value in inputs))
-        numbers = layer.infer(tuple(value.numbers for value in inputs))
+        shapes = tuple(value.numbers for value in inputs)
+        numbers = layer.infer(shapes)
         layer.parameters(tuple(value.symbolic for value in inputs))
+        alone = any(all(dim == 1 for dim in several.dims) for several in layer.several(shapes))
     except ShapeError:
         return None
     assert all(isinstance(n, int) for n in numbers)
-    if len(numbers) != 4 or elements(numbers[1:]) > LARGEST_PICTURE:
+    if len(numbers) != 4 or elements(numbers[1:]) > LARGEST_PICTURE or alone:
         return None
     return _Growing(name, symbolic, numbers)
 
@@ -173,34 +142,61 @@ def _source(draw: st.DrawFn, values: list[_Growing]) -> _Growing:
     return values[-1] if draw(st.integers(0, 2)) else draw(st.sampled_from(values))
 
 
+def _inputs(draw: st.DrawFn, layer: LayerSpec, values: list[_Growing]) -> list[_Growing]:
+    """What a layer might read: values that it accepts one by one beside the first."""
+    first = _source(draw, values)
+    most = layer.most_inputs or max(3, layer.arity)
+    wanted = draw(st.integers(layer.arity, most)) - 1
+    inputs = [first]
+    for _ in range(wanted):
+        fitting = [
+            v for v in values if _grow(layer, [*inputs, v, *[v] * (layer.arity - len(inputs) - 1)], "")
+        ]
+        if not fitting:
+            break
+        inputs.append(draw(st.sampled_from(fitting)))
+    return inputs
+
+
 @st.composite
-def networks(draw: st.DrawFn, largest: int = 7) -> Network:
-    """A document of one-input layers: chains, fan-out, nodes that nobody uses."""
+def networks(draw: st.DrawFn, largest: int = 12, layers: Layers | None = None) -> Network:
+    """A document: chains, fan-out, joins (`Add(x, x)` too), shared weights, nodes that nobody uses.
+
+    `layers` are those to draw from, all if there are none.
+    """
+    layers = _layers() if layers is None else layers
     start, dims = draw(_input(draw(st.booleans())))
     values = [start]
     entries: list[dict[str, Any]] = []
     for index in range(draw(st.integers(1, largest))):
-        source = _source(draw, values)
-        kind, fields = draw(_layers())
+        kind, fields = draw(layers)
         layer = _build(kind, fields)
-        grown = _grow(layer, [source], f"n{index}") if layer is not None else None
+        inputs = _inputs(draw, layer, values) if layer is not None else [_source(draw, values)]
+        enough = layer is not None and len(inputs) >= layer.arity
+        grown = _grow(layer, inputs, f"n{index}") if layer is not None and enough else None
         if grown is None:
+            inputs = inputs[:1]
             kind, fields = draw(_activations())
             fallback = _build(kind, fields)
             assert fallback is not None
-            grown = _grow(fallback, [source], f"n{index}")
+            grown = _grow(fallback, inputs, f"n{index}")
             assert grown is not None
-        follows = source is values[-1]
         entry = {"name": grown.name, "type": kind, **fields}
-        if not follows or draw(st.booleans()):
-            entry["from"] = source.name
+        if len(inputs) > 1:
+            entry["from"] = [value.name for value in inputs]
+        elif inputs[0] is not values[-1] or draw(st.booleans()):
+            entry["from"] = inputs[0].name
         entries.append(entry)
         values.append(grown)
+    _share(draw, entries, {value.name: value for value in values})
 
     document: dict[str, Any] = {"spec_version": 1, "name": "random", "input": {"x": dims}}
     if not draw(st.integers(0, 2)):
         document["output"] = {"y": draw(st.sampled_from(values[1:])).name}
-    referenced = {entry.get("from") for entry in entries} | set(document.get("output", {}).values())
+    referenced = {entry.get("share") for entry in entries} | set(document.get("output", {}).values())
+    for entry in entries:
+        sources = entry.get("from", [])
+        referenced |= {sources} if isinstance(sources, str) else set(sources)
     for entry in entries:
         if entry["name"] not in referenced and draw(st.booleans()):
             del entry["name"]
@@ -213,44 +209,21 @@ def networks(draw: st.DrawFn, largest: int = 7) -> Network:
     return Network(document, start.numbers)
 
 
-@st.composite
-def graphs(draw: st.DrawFn, largest: int = 8) -> tuple[ShapedGraph, tuple[int, ...]]:
-    """A shaped graph with joins (`Add(x, x)` too), and the shape of an input."""
-    start, dims = draw(_input(symbolic=False))
-    values = [start]
-    nodes: list[Node] = []
-    for index in range(draw(st.integers(2, largest))):
-        name = f"n{index}"
-        source = _source(draw, values)
-        join = draw(st.sampled_from(["layer", "add", "concat"]))
-        layer: LayerSpec | None
-        if join == "layer":
-            kind, fields = draw(_layers())
-            layer, inputs = _build(kind, fields), [source]
-        else:
-            layer = AddSpec() if join == "add" else ConcatSpec()
-            fitting = [value for value in values if _grow(layer, [source, value], name)]
-            inputs = [source]
-            if fitting:
-                count = 1 if join == "add" else draw(st.integers(1, 2))
-                inputs += [draw(st.sampled_from(fitting)) for _ in range(count)]
-        grown = _grow(layer, inputs, name) if layer is not None and len(inputs) >= layer.arity else None
-        if grown is None:
-            kind, fields = draw(_activations())
-            layer, inputs = _build(kind, fields), [source]
-            assert layer is not None
-            grown = _grow(layer, inputs, name)
+def _share(draw: st.DrawFn, entries: list[dict[str, Any]], values: Mapping[str, _Growing]) -> None:
+    """Now and then, two layers of the same type and parameters share them."""
+    owners: dict[Any, str] = {}
+    before = "x"
+    for entry in entries:
+        source = entry.get("from", before)
+        before = entry["name"]
+        layer = _build(entry["type"], {k: v for k, v in entry.items() if k not in ("name", "type", "from")})
         assert layer is not None
-        assert grown is not None
-        names = tuple(value.name for value in inputs)
-        nodes.append(Node(name=name, layer=layer, inputs=names, stage="encoder", path=("encoder", 0)))
-        values.append(grown)
-    document = {"spec_version": 1, "name": "joined", "input": {"x": dims}, "encoder": [{"type": "Identity"}]}
-    graph = Graph(
-        spec=load(document), input_name="x", input_shape=start.symbolic, nodes=tuple(nodes),
-        output=draw(st.sampled_from(values[1:])).name,
-    )  # fmt: skip
-    return shape(graph), start.numbers
+        if isinstance(source, list):
+            continue
+        parameters = layer.parameters((values[source].symbolic,))
+        owner = owners.setdefault((layer.type, parameters), entry["name"])
+        if parameters and owner != entry["name"] and draw(st.booleans()):
+            entry["share"] = owner
 
 
 JUNK: st.SearchStrategy[Any] = st.recursive(
@@ -295,7 +268,7 @@ def corrupted(draw: st.DrawFn) -> tuple[Any, bool]:
                 [{"type": "Identity", "name": "same"}, {"type": "Identity", "name": "same"}]
             )
         case "too many inputs":
-            entry["from"] = ["x", "x", "x"]
+            document.setdefault("encoder", []).append({"type": "ReLU", "from": ["x", "x", "x"]})
         case "bad kernel":
             document.setdefault("encoder", []).append(
                 {

@@ -58,7 +58,9 @@ def evaluate(
     """
     run = run if isinstance(run, Run) else open_run(run)
     model = run.model(engine=engine, device=device)
-    pictures = open_validation(run.spec, model.dtype, None if data is None else os.fspath(data))
+    held_out = run.spec.data.val if data is None and run.spec.data else data
+    # given, not read from a spec: what is wrong with them, no edit of the spec can mend any more
+    pictures = open_validation(run.spec, model.dtype, os.fspath(held_out)) if held_out is not None else None
     if pictures is None:
         raise fail(
             "E301",

@@ -66,6 +66,8 @@ def denoise_files(
             done.append(_denoise_file(denoiser, source, output))
         except DiagnosticError as error:
             problems += error.diagnostics
+            if problems[-1].code == "E405" and not os.access(output.parent, os.W_OK):
+                break  # nor can the others be written there
         else:
             if on_picture is not None:
                 on_picture(done[-1])

@@ -15,6 +15,7 @@ from contextlib import suppress
 import click
 
 from n2nspec._version import __version__
+from n2nspec.cli._faults import told
 from n2nspec.cli._output import print_diagnostics
 from n2nspec.diagnostics import Diagnostic, DiagnosticError
 
@@ -22,10 +23,14 @@ __all__ = ["main"]
 
 COMMANDS = {
     "compile": "Check a spec: sizes, shapes, parameters, cost; then plan it.",
+    "diff": "Compare two networks as graphs: nodes, parameters, cost, sizes.",
+    "draw": "Draw a network: SVG, Mermaid or Graphviz.",
     "train": "Train a denoiser as a spec says.",
     "eval": "Measure a trained denoiser on held-out pictures.",
     "denoise": "Denoise pictures with a trained denoiser.",
     "verify": "Check every gradient against torch autograd and finite differences.",
+    "bench": "Time a training step, or inference, with every engine, ours and torch's.",
+    "time": "Time each kernel of a training step.",
     "plot": "Draw the loss curves of runs into one picture.",
     "explain": "What a code such as E206 means, with an example.",
     "layers": "List the layer types and what else there is to choose from, or show one in full.",
@@ -94,11 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_diagnostics([Diagnostic(code="E405", message=f"cannot write the output: {error.strerror}")])
         return 1
     except Exception as error:
-        # imported here: `n2nspec --help` and most commands that fail need no pydantic
-        from n2nspec.runtime.memory import memory_fault
-        from n2nspec.spec.plugin_modules import plugin_fault
-
-        fault = plugin_fault(error) or memory_fault(error)
+        fault = told(error)
         if fault is None:
             raise
         print_diagnostics([fault])

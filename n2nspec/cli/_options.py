@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,22 @@ from typing import Any, TypeVar
 import click
 
 from n2nspec.diagnostics import fail
-from n2nspec.spec import parse_override
+from n2nspec.spec import parse_overrides
 
-__all__ = ["ALLOW_PLUGINS", "DEVICE", "FORMAT", "SET", "SIZE", "format_option", "overrides", "spec_files"]
+__all__ = [
+    "ALLOW_PLUGINS",
+    "DEVICE",
+    "FORMAT",
+    "PATH",
+    "SET",
+    "SIZE",
+    "SPEC",
+    "WORDS",
+    "Place",
+    "format_option",
+    "overrides",
+    "spec_files",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -34,6 +48,25 @@ class _Size(click.ParamType[tuple[int, int]]):
 
 
 SIZE = _Size()
+
+
+class Place(click.Path):
+    """A path that says something: the empty one would silently be the current folder."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        if not os.fspath(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = Place(path_type=Path)
+WORDS = Place()
+"""A path that stays as it was written, for messages and for `builtin:photos`."""
 
 
 def format_option(*forms: str) -> Callable[[Command], Command]:
@@ -73,7 +106,9 @@ def spec_files(specs: tuple[str, ...]) -> list[str]:
 ALLOW_PLUGINS = click.option(
     "--allow-plugins", is_flag=True, help="Run the Python files that a spec names under `plugins`."
 )
-SPEC = click.option("--spec", metavar="SPEC", default=None, help="A spec, whose plugins are taken in.")
+SPEC = click.option(
+    "--spec", metavar="SPEC", type=WORDS, default=None, help="A spec, whose plugins are taken in."
+)
 SET = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a value of the spec."
 )
@@ -86,4 +121,4 @@ def overrides(settings: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         DiagnosticError: a setting without `=`.
     """
-    return dict(parse_override(setting) for setting in settings)
+    return parse_overrides(settings)

@@ -9,12 +9,23 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from n2nspec.diagnostics import Diagnostic, render_all, summary
+from n2nspec.diagnostics import Diagnostic, DiagnosticError, render_all, summary, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["bold", "finite", "human", "human_bytes", "print_diagnostics", "stderr", "stdout"]
+__all__ = [
+    "bold",
+    "finite",
+    "human",
+    "human_bytes",
+    "interrupted",
+    "painted",
+    "print_diagnostics",
+    "refused",
+    "stderr",
+    "stdout",
+]
 
 
 class _Tolerant:
@@ -47,7 +58,10 @@ def stderr() -> Console:
     """For progress."""
     from n2nspec.cli._consoles import PatientConsole
 
-    return PatientConsole(file=cast(TextIO, _Tolerant(sys.stderr)), highlight=False)
+    # FORCE_COLOR, which rich would follow here too, wants colours in a log, but no bar that moves
+    return PatientConsole(
+        file=cast(TextIO, _Tolerant(sys.stderr)), highlight=False, force_terminal=sys.stderr.isatty()
+    )
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
@@ -59,14 +73,34 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
         print(f"\n{summary(found)}", file=_Tolerant(sys.stderr))
 
 
+def interrupted(*lines: str) -> int:
+    """Says after Ctrl-C, whose ^C stands on the line, what is left; returns the exit code."""
+    print("\ninterrupted" + "\n".join(lines), file=_Tolerant(sys.stderr))
+    return 130
+
+
+def refused(error: DiagnosticError, file: str | None = None) -> dict[str, Any]:
+    """The JSON object of what could not be done; `file` is the spec, where one was named."""
+    about = {} if file is None else {"file": file}
+    return {"ok": False, **about, "diagnostics": [to_json(found) for found in error.diagnostics]}
+
+
 def bold(text: str) -> str:
     """A heading on stdout."""
-    return f"\x1b[1m{text}\x1b[0m" if _colourful(sys.stdout) else text
+    return painted(text, 1)
+
+
+def painted(text: str, code: int) -> str:
+    """For stdout, where it shows colours; 31 is red, 32 green, 33 yellow, 36 cyan, 0 none."""
+    return f"\x1b[{code}m{text}\x1b[0m" if code and _colourful(sys.stdout) else text
 
 
 def _colourful(stream: TextIO) -> bool:
-    """On a terminal that shows colours, for a reader who has not refused them (https://no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """On a terminal that shows colours; the reader may refuse them (https://no-color.org), or ask for them
+    elsewhere (https://force-color.org)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
 
 def finite(value: float) -> float | None:

@@ -1,14 +1,14 @@
-"""The JSON object of `compile --check --format json`."""
+"""What `compile --check` and `diff` say of a graph: the JSON object, and the receptive field in words."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from n2nspec.diagnostics import to_json
+from n2nspec.diagnostics import plural, to_json
 from n2nspec.geometry import SizeSet, render_dim
 from n2nspec.graph import Cost, Reach, ShapedGraph, receptive_field
 
-__all__ = ["describe"]
+__all__ = ["describe", "sees"]
 
 
 def describe(graph: ShapedGraph, costs: Cost | None) -> dict[str, Any]:
@@ -36,8 +36,27 @@ def describe(graph: ShapedGraph, costs: Cost | None) -> dict[str, Any]:
             "macs": costs.macs if costs else None,
             "saved_bytes": costs.saved_bytes if costs else None,
             "peak_bytes": costs.peak_bytes if costs else None,
+            "inference_bytes": costs.inference_bytes if costs else None,
         },
         "size_contract": {axis: _sizes(sizes) for axis, sizes in graph.size_contract.items()} or None,
+        "size_narrowings": [
+            {
+                "node": narrowing.node,
+                "axis": narrowing.axis,
+                "symbol": narrowing.symbol,
+                "sizes": _sizes(narrowing.sizes),
+                "example": {"size": narrowing.example, "inputs": dict(narrowing.values)},
+            }
+            for narrowing in graph.narrowings
+        ],
+        "conditions": [
+            {
+                "node": condition.node,
+                "training": condition.training,
+                "not_all_of": {symbol: _sizes(sizes) for symbol, sizes in condition.ones.items()},
+            }
+            for condition in graph.conditions
+        ],
         "receptive_field": {axis: _reach(reach) for axis, reach in receptive_field(graph).items()} or None,
     }
 
@@ -57,3 +76,13 @@ def _reach(reach: Reach | str) -> dict[str, Any] | str:
     if isinstance(reach, str):
         return reach
     return {"left": reach.left, "right": reach.right, "extents": list(reach.extents)}
+
+
+def sees(reach: Reach | str, axis: str) -> str:
+    """`11 or 15 pixels (up to 9 up, 6 down)`."""
+    if isinstance(reach, str):
+        return "the whole picture"
+    *others, widest = sorted(set(reach.extents))
+    widths = " or ".join([*map(str, others), plural(widest, "pixel")])
+    before, after = ("up", "down") if axis == "H" else ("left", "right")
+    return f"{widths} (up to {reach.left} {before}, {reach.right} {after})"

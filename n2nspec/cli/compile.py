@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
 
-from n2nspec.cli._options import ALLOW_PLUGINS, SET, SIZE, format_option, overrides, spec_files
-from n2nspec.cli._output import bold, human, human_bytes, print_diagnostics
-from n2nspec.cli._report import describe
+from n2nspec.cli._options import (
+    ALLOW_PLUGINS,
+    SET,
+    SIZE,
+    WORDS,
+    Place,
+    format_option,
+    overrides,
+    spec_files,
+)
+from n2nspec.cli._output import bold, human, human_bytes, print_diagnostics, refused
+from n2nspec.cli._passes import passes_document, passes_lines
+from n2nspec.cli._report import describe, sees
+from n2nspec.cli._sizes import input_shape, usual_size
 from n2nspec.cli._table import Table
-from n2nspec.compiler import plan, plan_document
-from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail, to_github, to_json
+from n2nspec.compiler.passes import Change, trace
+from n2nspec.compiler.program import program
+from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail, plural, to_github
 from n2nspec.geometry import Shape, render_shape
 from n2nspec.graph import (
     Cost,
-    Reach,
     ShapedGraph,
     cost,
     receptive_field,
@@ -37,12 +50,13 @@ Size = tuple[int, int]
 
 
 @click.command("compile", help="Check SPECs (every spec in ./specs when none is named), then plan them.")
-@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@click.argument("specs", nargs=-1, type=WORDS, metavar="[SPEC]...")
 @click.option("--check", is_flag=True, help="Only check; do not plan.")
 @click.option("--size", type=SIZE, default=None, help="Picture size for shapes, MACs and memory.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Pictures in a batch.")
 @format_option("text", "json", "github")
-@click.option("-o", "--output", type=click.Path(dir_okay=False), default=None, help="Write the plan as JSON.")
+@click.option("--show-passes", is_flag=True, help="Say what each pass of the compiler changes and saves.")
+@click.option("-o", "--output", type=Place(dir_okay=False), default=None, help="Write the plan as JSON.")
 @SET
 @click.option("--expand", is_flag=True, help="Print SPEC without extends, vars, defaults and blocks.")
 @ALLOW_PLUGINS
@@ -52,21 +66,29 @@ def command(
     size: Size | None,
     batch: int,
     form: str,
+    show_passes: bool,
     output: str | None,
     settings: tuple[str, ...],
     expand: bool,
     allow_plugins: bool,
 ) -> int:
     if expand:
-        if output or check or form == "json" or len(specs) != 1:
+        if output or check or show_passes or form == "json" or len(specs) != 1:
             raise click.UsageError(
-                "--expand prints one spec: name one SPEC, and leave out --check, -o and --format json"
+                "--expand prints one spec: name one SPEC, and leave out --check, --show-passes, -o and"
+                " --format json"
             )
         return _expand(specs[0], settings, form, allow_plugins)
     if output and (check or len(specs) != 1):
         raise click.UsageError("-o writes one plan: name one SPEC, and leave out --check")
     reports = []
-    for file in spec_files(specs):
+    try:
+        files = spec_files(specs)
+    except DiagnosticError as error:
+        files = []
+        reports.append(refused(error))
+        _show(error.diagnostics, form)
+    for file in files:
         try:
             graph = check_spec(file, overrides(settings), allow_plugins=allow_plugins)
             costs = cost(graph, size, batch) if size else None
@@ -74,13 +96,15 @@ def command(
                 values = size_values(graph, size, batch)
                 graph = replace(graph, warnings=warnings_at(graph, values))
             if output:  # before anything says that all is well
-                _write(output, plan_document(plan(graph, input_gradient=False)))
-            reports.append(describe(graph, costs))
+                _write(output, _plan().document(graph, input_shape(graph, size, batch)))
+            changes = list(trace(program(graph, input_shape(graph, size, batch)))) if show_passes else []
+            passes = {"passes": passes_document(changes)} if show_passes else {}
+            reports.append({**describe(graph, costs), **passes})
             _show(graph.warnings, form)
             if form == "text":
-                _print(file, graph, costs, size, batch, check)
+                _print(file, graph, costs, size, batch, check, changes)
         except DiagnosticError as error:
-            reports.append({"ok": False, "diagnostics": [to_json(d) for d in error.diagnostics]})
+            reports.append(refused(error, file))
             _show(error.diagnostics, form)
     if form == "json":
         click.echo(
@@ -114,22 +138,13 @@ def _show(diagnostics: Sequence[Diagnostic], form: str) -> None:
 
 
 def _print(
-    file: str, graph: ShapedGraph, costs: Cost | None, size: Size | None, batch: int, check: bool
-) -> None:
+    file: str, graph: ShapedGraph, costs: Cost | None, size: Size | None, batch: int, check: bool,
+    changes: list[Change],
+) -> None:  # fmt: skip
     contract = graph.size_contract
     if costs is None and contract:  # a table without MACs says little: take the size that it trains on
-        patch = graph.spec.data.patch if graph.spec.data else None
-        wanted = patch or (32, 32)
-        near = [
-            contract[axis].at_least(n) or contract[axis].smallest
-            for axis, n in zip("HW", wanted, strict=True)
-        ]
-        if near[0] and near[1]:
-            size = near[0], near[1]
-            try:
-                costs = cost(graph, size, batch)
-            except DiagnosticError:  # height and width are one symbol, and the two numbers differ
-                costs = None
+        size = usual_size(graph, batch)
+        costs = cost(graph, size, batch) if size else None
 
     at = f"{batch} × " * (batch > 1) + f"{size[0]} × {size[1]}" if size else ""
     chain = all(
@@ -175,33 +190,34 @@ def _print(
         if contract:
             symbol = graph.input_shape[-2 if axis == "H" else -1]
             sizes = contract[axis].render(str(symbol) if not isinstance(symbol, int) else axis)
-            click.echo(f"{name}: {sizes}; an output pixel sees {_sees(field[axis], axis)}")
+            click.echo(f"{name}: {sizes}; an output pixel sees {sees(field[axis], axis)}")
+            joins = [narrowing for narrowing in graph.narrowings if narrowing.axis == name]
+            if joins:
+                clearest = min(joins, key=lambda narrowing: narrowing.example)
+                click.echo(f"  others fail: {clearest}; CropLike cuts the larger one")
+    for condition in graph.conditions:
+        click.echo(f"{condition}")
     if costs:
         click.echo(
             f"training step at {at}: {human_bytes(costs.saved_bytes)} saved for backward,"
-            f" {human_bytes(costs.peak_bytes)} at the peak"
+            f" {human_bytes(costs.peak_bytes)} at the peak; inference {human_bytes(costs.inference_bytes)}"
         )
-    if not check:
-        schedule = plan(graph, input_gradient=False)
-        click.echo(
-            f"plan: engine reference, {len(schedule.forward)} forward steps in topological order,"
-            f" {len(schedule.backward)} backward steps in reverse"
-        )
+    if changes:
+        click.echo("\n".join(passes_lines(changes)))
+    if not check and (size or not contract):
+        click.echo(_plan().summary(graph, input_shape(graph, size, batch)))
     warnings = len(graph.warnings)
-    click.echo("ok" + (f", {warnings} warning{'s' * (warnings > 1)}" if warnings else "") + "\n")
+    click.echo("ok" + (f", {plural(warnings, 'warning')}" if warnings else "") + "\n")
+
+
+def _plan() -> ModuleType:
+    """Imported when it is used: a check needs no engine."""
+    return importlib.import_module("n2nspec.cli._plan")
 
 
 def _without_batch(shape: Shape, graph: ShapedGraph) -> str:
     """A picture's shape; the batch axis would stand in front of every line."""
     return render_shape(shape[len(graph.input_shape) > 3 :], graph.sizes)
-
-
-def _sees(reach: Reach | str, axis: str) -> str:
-    if isinstance(reach, str):
-        return "the whole picture"
-    widths = " or ".join(map(str, sorted(set(reach.extents))))
-    before, after = ("up", "down") if axis == "H" else ("left", "right")
-    return f"{widths} pixels (up to {reach.left} {before}, {reach.right} {after})"
 
 
 def _write(path: str, document: dict[str, Any]) -> None:

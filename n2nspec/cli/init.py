@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from n2nspec.cli import _starter
+from n2nspec.cli._options import PATH
 from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail
 from n2nspec.spec.schema import SCHEMA_FILE, json_schema
 
@@ -23,7 +25,7 @@ LONGEST_NAME = 60
 @click.command(
     "init", help="Start a project in DIR, the current folder by default: a spec, its schema, a README."
 )
-@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[DIR]", default=".", type=PATH)
 def command(folder: Path) -> None:
     name = _name(folder)
     spec = f"specs/{name}.toml"
@@ -40,7 +42,7 @@ def command(folder: Path) -> None:
         click.echo(file)
     click.echo("\nnext:")
     if folder.resolve() != Path().resolve():
-        click.echo(f"  cd {folder}")
+        click.echo(f"  cd {shlex.quote(str(folder))}")
     for line in _starter.README.replace("NAME", name).splitlines():
         if line.startswith("n2nspec "):
             click.echo(f"  {line.partition('#')[0].rstrip()}")

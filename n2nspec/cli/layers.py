@@ -100,6 +100,6 @@ def _print(page: Page) -> None:
         say("")
     if page.inferred:
         say(f"inferred: {', '.join(page.inferred)}")
-    if page.twin:
+    if page.twin.startswith("torch."):
         say(f"as in torch: {page.twin}")
     say(f"\n{page.snippet}\n")

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import click
 
+from n2nspec.cli._options import PATH
 from n2nspec.training import plot_losses
 
 __all__ = ["command"]
 
 
 @click.command("plot", help="Draw the loss of each RUN, a moving average over batches, into one picture.")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="An .svg, .png or .pdf file."
-)
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
+@click.option("-o", "--output", required=True, type=PATH, help="An .svg, .png or .pdf file.")
 @click.option(
     "--window", type=click.IntRange(1), default=10, show_default=True, help="Batches to average over."
 )

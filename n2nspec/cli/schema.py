@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from n2nspec.cli._options import ALLOW_PLUGINS, SPEC
+from n2nspec.cli._options import ALLOW_PLUGINS, SPEC, Place
 from n2nspec.cli._output import print_diagnostics
 from n2nspec.diagnostics import fail
 from n2nspec.spec.available import available_layers
@@ -18,7 +18,7 @@ __all__ = ["command"]
 
 @click.command("schema", help="Write the JSON Schema of a spec, with which editors complete and check.")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=None,
+    "-o", "--output", type=Place(dir_okay=False, path_type=Path), default=None,
     help=f"File to write, such as specs/{SCHEMA_FILE}; a schema written before is replaced.",
 )  # fmt: skip
 @SPEC

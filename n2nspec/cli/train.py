@@ -8,8 +8,9 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from n2nspec.cli._options import DEVICE, overrides
-from n2nspec.cli._output import human, print_diagnostics, stderr, stdout
+from n2nspec.cli._options import DEVICE, PATH, SET, WORDS, overrides
+from n2nspec.cli._output import interrupted, print_diagnostics, stderr, stdout
+from n2nspec.diagnostics import plural
 from n2nspec.graph import check
 from n2nspec.runtime import ENGINES
 from n2nspec.training import EpochRecord, StartInfo, Summary, train
@@ -18,12 +19,10 @@ __all__ = ["command"]
 
 
 @click.command("train", help="Train the network of SPEC on its data and leave a run folder.")
-@click.argument("spec")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=None, help="Run folder; runs/NAME by default."
-)
+@click.argument("spec", type=WORDS)
+@click.option("--out", type=PATH, default=None, help="Run folder; runs/NAME by default.")
 @click.option("--epochs", type=click.IntRange(0), default=None, help="Epochs, instead of the spec's.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a value of the spec.")
+@SET
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="Executor.")
 @DEVICE
 @click.option("--oracle", is_flag=True, help="Train the torch.nn twin beside it and compare.")
@@ -35,10 +34,19 @@ def command(
     engine: str,
     device: str,
     oracle: bool,
-) -> None:
-    loaded = check(spec, overrides=overrides(settings), allow_plugins=True).spec
-    with _Watch() as watch:
-        train(loaded, out, epochs=epochs, engine=engine, device=device, oracle=oracle, reporter=watch)
+) -> int:
+    watch = _Watch()
+    try:
+        loaded = check(spec, overrides=overrides(settings), allow_plugins=True).spec
+        with watch:
+            if loaded.plugin_files:
+                names = ", ".join(plugin.name for plugin in loaded.plugin_files)
+                watch.say(f"running the plugins beside the spec: {names}")
+            train(loaded, out, epochs=epochs, engine=engine, device=device, oracle=oracle, reporter=watch)
+    except KeyboardInterrupt:
+        elsewhere = "with another --out, " if out and watch.path else ""
+        return interrupted(watch.left, f"{elsewhere}the same command begins with the first epoch again")
+    return 0
 
 
 class _Watch:
@@ -50,13 +58,15 @@ class _Watch:
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  {task.fields[rate]} pictures/s  {task.fields[left]} left"),
+            TextColumn("loss {task.fields[loss]}  {task.fields[rate]}  {task.fields[left]} left"),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
         self._epochs = 0
+        self._finished = 0
+        self.path: Path | None = None
 
     def __enter__(self) -> _Watch:
         self._progress.start()
@@ -67,14 +77,14 @@ class _Watch:
 
     def on_start(self, info: StartInfo) -> None:
         print_diagnostics(info.warnings)
-        self._epochs = info.epochs
-        say = self._say
+        self._epochs, self.path = info.epochs, info.path
+        say = self.say
         say(
-            f"{info.spec.name}: {human(info.parameters)} parameters, engine {info.engine}, {info.dtype}"
+            f"{info.spec.name}: {plural(info.parameters, 'parameter')}, engine {info.engine}, {info.dtype}"
             f" on {info.device}"
         )
         height, width = info.size
-        say(f"training on {info.training}: {human(info.pairs)} pairs of {height} × {width} an epoch")
+        say(f"training on {info.training}: {plural(info.pairs, 'pair')} of {height} × {width} an epoch")
         say(
             f"measured on {info.validation}"
             if info.validation
@@ -83,6 +93,8 @@ class _Watch:
         if info.noisy_psnr is not None:
             say(f"PSNR: noisy {info.noisy_psnr:.2f} dB, untrained network {_db(info.psnr)} dB")
         say(f"run folder: {info.path}")
+        if info.engine == "compiled":
+            say("the first step is compiled, which may take a minute; later runs find it ready")
         self._task = self._progress.add_task(
             "training", total=max(info.batches, 1), epoch=f"1/{info.epochs}", loss="–", rate="–", left="–"
         )
@@ -98,19 +110,20 @@ class _Watch:
     ) -> None:
         assert self._task is not None
         self._progress.update(
-            self._task, completed=batch, total=batches, epoch=f"{epoch}/{self._epochs}", loss=f"{loss:.5f}",
-            rate=f"{pictures_per_second:,.0f}", left=_duration(seconds_left),
+            self._task, completed=batch, total=batches, epoch=f"{epoch}/{self._epochs}", loss=_loss(loss),
+            rate=f"{plural(round(pictures_per_second), 'picture')}/s", left=_duration(seconds_left),
         )  # fmt: skip
 
     def on_epoch(self, record: EpochRecord) -> None:
-        text = f"epoch {record.epoch}/{record.epochs}: loss {record.loss:.5f}"
+        self._finished = record.epoch
+        text = f"epoch {record.epoch}/{record.epochs}: loss {_loss(record.loss)}"
         if record.psnr is not None:
             text += f", PSNR {record.psnr:.2f} dB"
         if record.oracle_loss is not None:
-            text += f"; torch.nn: loss {record.oracle_loss:.5f}"
+            text += f"; torch.nn: loss {_loss(record.oracle_loss)}"
             if record.oracle_psnr is not None:
                 text += f", PSNR {record.oracle_psnr:.2f} dB"
-        self._say(text + f" ({record.seconds:.1f} s)")
+        self.say(text + f" ({record.seconds:.1f} s)")
 
     def on_end(self, summary: Summary) -> None:
         self._progress.stop()
@@ -128,13 +141,23 @@ class _Watch:
         console = stdout()
         console.print(table)
         console.print(
-            f"{summary.epochs} epochs, {human(summary.steps)} steps in {_duration(summary.total_seconds)};"
-            f" in {summary.path}: {', '.join(summary.files)}",
+            f"{plural(summary.epochs, 'epoch')}, {plural(summary.steps, 'step')} in"
+            f" {_duration(summary.total_seconds)}; in {summary.path}: {', '.join(summary.files)}",
             soft_wrap=True,
+            markup=False,
         )
+        print_diagnostics(summary.warnings)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, markup=False)
+
+    @property
+    def left(self) -> str:
+        """What an interrupted run leaves, in words."""
+        if self.path is None:
+            return " before the first step"
+        kept = f"epoch {self._finished} of {self._epochs}" if self._finished else "the untrained network"
+        return f": {self.path} keeps {kept}, for eval, denoise and plot"
 
 
 def _db(value: float | None) -> str:
@@ -142,7 +165,9 @@ def _db(value: float | None) -> str:
 
 
 def _loss(value: float | None) -> str:
-    return "–" if value is None else f"{value:.5f}"
+    if value is None:
+        return "–"
+    return f"{value:.5f}" if abs(value) < 1e6 else f"{value:.3e}"
 
 
 def _duration(seconds: float) -> str:

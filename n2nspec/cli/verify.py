@@ -9,9 +9,10 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from n2nspec.cli._options import ALLOW_PLUGINS, FORMAT, SET, overrides, spec_files
-from n2nspec.cli._output import finite, print_diagnostics, stdout
-from n2nspec.diagnostics import DiagnosticError, to_json
+from n2nspec.cli._faults import as_diagnostics
+from n2nspec.cli._options import ALLOW_PLUGINS, FORMAT, SET, WORDS, overrides, spec_files
+from n2nspec.cli._output import finite, print_diagnostics, refused, stdout
+from n2nspec.diagnostics import DiagnosticError, plural
 from n2nspec.graph import check
 from n2nspec.oracle import VerifyReport, verify
 
@@ -19,21 +20,25 @@ __all__ = ["command"]
 
 
 @click.command("verify", help="Check the gradients of SPECs (every spec in ./specs when none is named).")
-@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@click.argument("specs", nargs=-1, type=WORDS, metavar="[SPEC]...")
 @FORMAT
 @SET
 @ALLOW_PLUGINS
 def command(specs: tuple[str, ...], form: str, settings: tuple[str, ...], allow_plugins: bool) -> int:
     reports = []
-    for file in spec_files(specs):
+    try:
+        files = spec_files(specs)
+    except DiagnosticError as error:
+        files = []
+        reports.append(refused(error))
+        if form == "text":
+            print_diagnostics(error.diagnostics)
+    for file in files:
         try:
-            # a spec that was named is meant to run; one that merely lies in ./specs is not
-            loaded = check(file, overrides(settings), allow_plugins=allow_plugins or bool(specs)).spec
-            report = verify(loaded)
+            with as_diagnostics():
+                report = verify(check(file, overrides(settings), allow_plugins=allow_plugins).spec)
         except DiagnosticError as error:
-            reports.append(
-                {"ok": False, "file": file, "diagnostics": [to_json(d) for d in error.diagnostics]}
-            )
+            reports.append(refused(error, file))
             if form == "text":
                 print_diagnostics(error.diagnostics)
             continue
@@ -41,7 +46,7 @@ def command(specs: tuple[str, ...], form: str, settings: tuple[str, ...], allow_
         if form == "text":
             _print(file, report)
     if form == "json":
-        click.echo(json.dumps(reports if not specs or len(specs) > 1 else reports[0], indent=2))
+        click.echo(json.dumps(reports if len(specs) != 1 else reports[0], indent=2, ensure_ascii=False))
     return 0 if all(report["ok"] for report in reports) else 1
 
 
@@ -85,4 +90,4 @@ def _print(file: str, report: VerifyReport) -> None:
         console.print(f"note: {escape(note)}", soft_wrap=True)
     shape = " × ".join(map(str, report.input_shape))
     outcome = f"{len(report.failures)} FAIL" if report.failures else "all within tolerance"
-    console.print(f"{len(report.rows)} comparisons in float64 on {shape}: {outcome}\n")
+    console.print(f"{plural(len(report.rows), 'comparison')} in float64 on {shape}: {outcome}\n")

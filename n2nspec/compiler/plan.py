@@ -2,17 +2,20 @@
 
 In: a shaped graph, and whether anyone wants the gradient of the network's input. Out: forward steps in
 topological order and backward steps in reverse topological order. Nothing is planned for nodes that the
-output does not depend on, and no gradient that nobody needs.
+output does not depend on, and no gradient that nobody needs. That is the reference executor's schedule; the
+optimised one is a `Program` with buffers, which `plan_document` writes down.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
 
+from n2nspec.compiler.program import ConvOp, Op, Program, Weights
 from n2nspec.graph import ShapedGraph, ShapedNode
 from n2nspec.layers._base import Needs
 
-__all__ = ["BackwardStep", "ForwardStep", "Plan", "plan", "plan_document"]
+__all__ = ["BackwardStep", "ForwardStep", "Plan", "PlannedBuffer", "plan", "plan_document"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,7 @@ def plan(graph: ShapedGraph, *, input_gradient: bool) -> Plan:
     live = [node for node in graph.nodes if node.name in graph.live]
     wanted = {graph.input_name} if input_gradient else set()  # values whose gradient somebody needs
     for node in live:
-        if node.parameters or any(name in wanted for name in node.inputs):
+        if trained(node) or any(name in wanted for name in node.inputs):
             wanted.add(node.name)
 
     last_reader = {name: node.name for node in live for name in node.inputs}
@@ -66,9 +69,7 @@ def plan(graph: ShapedGraph, *, input_gradient: bool) -> Plan:
     backward = tuple(
         BackwardStep(
             node=node,
-            needs=Needs(
-                inputs=tuple(name in wanted for name in node.inputs), parameters=bool(node.parameters)
-            ),
+            needs=Needs(inputs=tuple(name in wanted for name in node.inputs), parameters=trained(node)),
         )
         for node in reversed(live)
         if node.name in wanted
@@ -76,32 +77,97 @@ def plan(graph: ShapedGraph, *, input_gradient: bool) -> Plan:
     return Plan(graph=graph, forward=forward, backward=backward, input_gradient=input_gradient)
 
 
-def plan_document(schedule: Plan) -> dict[str, object]:
-    """The schedule as plain data, for a file that other programs read."""
+def trained(node: ShapedNode) -> bool:
+    """Whether a node has parameters, its own or another's."""
+    return bool(node.parameters) or node.share is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBuffer:
+    """A piece of memory of an optimised plan.
+
+    Attributes:
+        role: "value", "gradient", or "workspace" of an operation.
+        of: the value, or the operation.
+        shape: as it lies in memory; pictures channels last, with their border of zeros.
+        first, last: the moments between which it is needed. Operation i of n runs forward at moment i and
+            backward at 2n - i; the input is there at 0, and what a caller still reads lives until 2n + 1.
+        offset: bytes from the beginning. Buffers that are never alive together may share bytes.
+    """
+
+    role: str
+    of: str
+    shape: tuple[int, ...]
+    dtype: str
+    first: int
+    last: int
+    offset: int
+    bytes: int
+
+
+def plan_document(
+    graph: ShapedGraph, program: Program, *, wanted: Collection[str], buffers: Iterable[PlannedBuffer],
+    nbytes: int,
+) -> dict[str, object]:  # fmt: skip
+    """The optimised training step as plain data, for a file that other programs read.
+
+    Args:
+        wanted: the values whose gradient somebody needs.
+        nbytes: of all buffers together, shared ones once.
+    """
+    own = {node.name: node.parameters for node in graph.nodes}
+    buffers = tuple(buffers)
+    planned = {buffer.of for buffer in buffers if buffer.role == "value"}
+    count = len(program.ops)
+
+    def parameters(op: Op) -> list[str]:
+        weights: Weights | None = getattr(op, "weights", None)
+        if weights is None:
+            return []
+        names = (parameter.name for parameter in own[weights.owner])
+        return [f"{weights.owner}.{name}" for name in names if name.startswith(weights.prefix)]
+
     return {
-        "name": schedule.graph.spec.name,
-        "engine": "reference",
-        "forward": [
-            {
-                "node": step.node.name,
-                "type": step.node.layer.type,
-                "inputs": list(step.node.inputs),
-                "saves": step.saves,
-                "frees": list(step.frees),
-            }
-            for step in schedule.forward
-        ],
+        "name": graph.spec.name,
+        "engine": "optimized",
+        "dtype": graph.spec.train.dtype,
+        "input": {"name": program.input_name, "shape": list(program.input_shape)},
+        "output": program.output,
+        "macs": program.macs,
+        "bytes": nbytes,
+        "forward": [{"moment": moment, **_operation(op, program)} for moment, op in enumerate(program.ops)],
         "backward": [
             {
-                "node": step.node.name,
-                "input_gradients": [
-                    name for name, needed in zip(step.node.inputs, step.needs.inputs, strict=True) if needed
-                ],
-                "parameter_gradients": [
-                    f"{step.node.name}.{parameter.name}"
-                    for parameter in (step.node.parameters if step.needs.parameters else ())
-                ],
+                "moment": 2 * count - index,
+                "name": op.name,
+                "input_gradients": [name for name in dict.fromkeys(op.inputs) if name in wanted],
+                "parameter_gradients": parameters(op),
             }
-            for step in schedule.backward
+            for index, op in reversed(list(enumerate(program.ops)))
+            if op.name in wanted
         ],
+        "buffers": [asdict(buffer) for buffer in buffers],
+        # made anew by layers that run through their own functions
+        "unplanned": [name for name in program.shapes if name not in planned],
     }
+
+
+def _operation(op: Op, program: Program) -> dict[str, object]:
+    described: dict[str, object] = {
+        "name": op.name, "kind": op.kind, "inputs": list(op.inputs), "shape": list(op.shape),
+        "covers": list(op.covers), "macs": op.macs(program.shapes),
+    }  # fmt: skip
+    if isinstance(op, ConvOp):
+        described["activation"] = asdict(op.activation) if op.activation else None
+        described["sources"] = [
+            {
+                "value": source.value,
+                "channels": source.channels,
+                **{
+                    key: [getattr(axis_map, key) for axis_map in source.maps]
+                    for key in ("scale", "stride", "dilation", "length")
+                },
+            }
+            for source in op.sources
+        ]
+    return described

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n2nspec.data.source import Source, checked, plural
-from n2nspec.diagnostics import fail
+from n2nspec.data.source import Source, checked
+from n2nspec.diagnostics import fail, plural
 
 __all__ = ["read_arrays"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n2nspec.data.pictures import SUFFIXES, Picture, read_picture
-from n2nspec.data.source import Source, packed, plural, some
-from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail
+from n2nspec.data.source import Source, packed, some
+from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail, plural
 
 __all__ = ["read_folder"]
 
@@ -102,7 +102,9 @@ def _listing(folder: Path) -> tuple[list[Path], list[Diagnostic]]:
     if not others:
         return files, []
     message = f"left out of {folder.name}/, not PNG or JPEG files: {some(others)}"
-    return files, [Diagnostic(code="W304", message=message, file=str(folder))]
+    return files, [
+        Diagnostic(code="W304", message=message, file=str(folder), help="convert pictures among them to PNG")
+    ]
 
 
 def _repeated(files: list[Path]) -> list[Diagnostic]:
@@ -140,14 +142,15 @@ def _raise(problems: list[Diagnostic]) -> None:
 def _transparent(pictures: dict[Path, Picture], folder: Path) -> list[Diagnostic]:
     """A warning about pictures that one can see through: what colour a network learns there is arbitrary."""
     names = [
-        file.name
+        file.relative_to(folder).as_posix()
         for file, picture in pictures.items()
         if picture.alpha is not None and (picture.alpha != np.iinfo(picture.alpha.dtype).max).any()
     ]
     if not names:
         return []
     message = f"transparency is ignored in training, the colours behind it are used: {some(names)}"
-    return [Diagnostic(code="W303", message=message, file=str(folder))]
+    help = "put the pictures on a background, and save them without transparency"
+    return [Diagnostic(code="W303", message=message, file=str(folder), help=help)]
 
 
 def _kind(picture: Picture) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ import skimage.data
 from numpy.typing import NDArray
 
 from n2nspec.data.source import Source
+from n2nspec.diagnostics import plural
 
 __all__ = ["PHOTOGRAPHS", "Photograph", "photographs"]
 
@@ -40,9 +41,9 @@ def photographs(side: Literal["train", "val"]) -> Source:
     """The photographs to train on, or the one to validate on; clean, RGB, uint8."""
     chosen = [photo for photo in PHOTOGRAPHS if photo.side == side]
     pictures = [_load(photo.name) for photo in chosen]
-    count = "1 photograph" if len(chosen) == 1 else f"{len(chosen)} photographs"
     return Source(
-        title=f"{count}: " + ", ".join(f"{photo.name} ({photo.author}, {photo.licence})" for photo in chosen),
+        title=f"{plural(len(chosen), 'photograph')}: "
+        + ", ".join(f"{photo.name} ({photo.author}, {photo.licence})" for photo in chosen),
         names=tuple(photo.name for photo in chosen),
         first=pictures,
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from n2nspec.data.scaling import full_scale
 from n2nspec.diagnostics import Diagnostic, fail
 
-__all__ = ["Pictures", "Source", "checked", "packed", "plural", "some"]
+__all__ = ["Pictures", "Source", "checked", "packed", "some"]
 
 Pictures = Sequence[NDArray[Any]] | NDArray[Any]
 """(C, H, W) arrays; one (N, C, H, W) array when all are equal in size."""
@@ -88,8 +88,3 @@ def some(names: Sequence[str], limit: int = 5) -> str:
     """The first few of a list of names, and how many more there are."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 pair`, `10,000 pairs`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

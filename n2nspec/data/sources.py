@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from n2nspec.data.arrays import read_arrays
 from n2nspec.data.folders import read_folder
 from n2nspec.data.photographs import photographs
-from n2nspec.data.source import Source, plural, some
+from n2nspec.data.source import Source, some
 from n2nspec.data.tensors import read_tensors
-from n2nspec.diagnostics import Diagnostic, DiagnosticError, did_you_mean, fail
+from n2nspec.diagnostics import Diagnostic, DiagnosticError, did_you_mean, fail, plural
 from n2nspec.noise import NoiseSpec
 from n2nspec.spec import Spec
 
@@ -64,12 +64,15 @@ def open_source(spec: Spec, side: Side, words: str, *, given: bool = False) -> O
     noise = spec.data.noise if spec.data else None
     warnings = list(source.warnings)
     if source.second is None and noise is None:
+        help = 'add noise = { type = "gaussian", sigma = 0.1 } to [data], or give pairs'
+        if given:  # a trained network's [data] is of the past
+            help = "give pairs: a folder with a/ and b/, or a file with two arrays"
         problem = complain(
             spec,
             side,
             "E306",
             f"{words} holds clean pictures, and [data] has no noise to make pairs of them",
-            help='add noise = { type = "gaussian", sigma = 0.1 } to [data], or give pairs',
+            help=help,
             given=given,
         )
         raise DiagnosticError([problem])
@@ -163,6 +166,8 @@ def _check_channels(spec: Spec, side: Side, words: str, source: Source, given: b
     if not wrong.all():
         message = f"{message}: {sized(source, wrong)}"
         help = "convert them all to the same kind"
+    elif given:  # outside of the spec: its network is trained, and takes what it takes
+        help = f"convert the pictures, or train a network for {plural(received, 'channel')}"
     else:
         help = f'change the input to {name} = ["N", {received}, "H", "W"], or convert the pictures'
     raise DiagnosticError([complain(spec, side, "E304", message, help=help, given=given)])

@@ -18,8 +18,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from n2nspec._lazy import torch
-from n2nspec.data.source import Source, checked, plural, some
-from n2nspec.diagnostics import DiagnosticError, fail
+from n2nspec.data.source import Source, checked, some
+from n2nspec.diagnostics import DiagnosticError, fail, plural
 
 __all__ = ["read_tensors"]
 

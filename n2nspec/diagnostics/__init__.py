@@ -5,7 +5,15 @@ from n2nspec.diagnostics.github import to_github
 from n2nspec.diagnostics.model import COMMAND_LINE, Diagnostic, DiagnosticError, Label, Span, fail
 from n2nspec.diagnostics.order import in_source_order
 from n2nspec.diagnostics.render import render, render_all, summary, to_json
-from n2nspec.diagnostics.words import closest, describe_value, did_you_mean, listing, quote, render_path
+from n2nspec.diagnostics.words import (
+    closest,
+    describe_value,
+    did_you_mean,
+    listing,
+    plural,
+    quote,
+    render_path,
+)
 
 __all__ = [
     "CODES",
@@ -20,6 +28,7 @@ __all__ = [
     "fail",
     "in_source_order",
     "listing",
+    "plural",
     "quote",
     "render",
     "render_all",

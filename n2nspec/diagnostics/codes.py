@@ -46,6 +46,7 @@ CODES: dict[str, str] = {
     "E207": "requirement that no picture size satisfies",
     "E208": "size that the network refuses",
     "E209": "output is not usable for training",
+    "E210": "weights that cannot be shared",
     "E301": "data not found or not readable",
     "E302": "data of an unknown kind",
     "E303": "pickle that would run code",
@@ -74,4 +75,6 @@ CODES: dict[str, str] = {
     "W303": "transparency ignored",
     "W304": "files left out",
     "W305": "noise that shifts the mean",
+    "W306": "training did harm",
+    "W501": "compiled engine not used",
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from n2nspec.diagnostics.model import COMMAND_LINE, Diagnostic, Span
+from n2nspec.diagnostics.words import plural
 
 __all__ = ["render", "render_all", "summary", "to_json"]
 
@@ -47,7 +48,7 @@ def summary(diagnostics: Iterable[Diagnostic]) -> str:
     """How many of each kind: `2 errors, 1 warning`; empty for none."""
     severities = [diagnostic.severity for diagnostic in diagnostics]
     counts = [(severities.count(severity), severity) for severity in ("error", "warning")]
-    return ", ".join(f"{count} {severity}{'s' * (count > 1)}" for count, severity in counts if count)
+    return ", ".join(plural(count, severity) for count, severity in counts if count)
 
 
 def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
@@ -110,16 +111,19 @@ def _read_line(span: Span) -> str | None:
 
 def _fit(source: str, start: int, end: int) -> tuple[str, int, int]:
     """The line as shown, and the columns of a terminal before and under the characters start to end."""
-    cells = [_cell(character) for character in source]
-    first, last = 0, len(cells)
-    if sum(_columns(cell) for cell in cells) > WIDEST:
-        first = max(0, min(start - WIDEST // 3, len(cells)))
-        last = min(len(cells), first + WIDEST)
+    # a line may be as long as a file: no more of it is looked at than can be shown, for nothing takes less
+    # than a column but combining marks
+    first, last = max(0, start - WIDEST), min(len(source), start + 2 * WIDEST)
+    whole = first == 0 and last == len(source)
+    if not whole or sum(_columns(_cell(character)) for character in source) > WIDEST:
+        first = max(0, min(start - WIDEST // 3, len(source)))
+        last = min(len(source), first + WIDEST)
+    cells = [_cell(character) for character in source[first:last]]
     lead = "…" if first else ""
     end = max(min(end, last), min(start + 1, last))
-    before = len(lead) + sum(_columns(cell) for cell in cells[first:start])
-    width = sum(_columns(cell) for cell in cells[start:end])
-    shown = lead + "".join(cells[first:last]) + ("…" if last < len(cells) else "")
+    before = len(lead) + sum(_columns(cell) for cell in cells[: max(start - first, 0)])
+    width = sum(_columns(cell) for cell in cells[max(start - first, 0) : max(end - first, 0)])
+    shown = lead + "".join(cells) + ("…" if last < len(source) else "")
     return shown, before, max(width, 1)
 
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, time
 from difflib import get_close_matches
 from typing import Any
 
-__all__ = ["closest", "describe_value", "did_you_mean", "listing", "quote", "render_path"]
+__all__ = ["closest", "describe_value", "did_you_mean", "listing", "plural", "quote", "render_path"]
 
 LONGEST = 60
 """Characters of a value that a message repeats."""
@@ -44,6 +44,11 @@ def listing(options: Iterable[str], last: str = "and") -> str:
     """`"a", "b" and "c"`."""
     quoted = [quote(option) for option in options]
     return f" {last} ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 pair`, `10,000 pairs`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def quote(text: str) -> str:

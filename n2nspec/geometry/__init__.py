@@ -1,15 +1,20 @@
 """Exact integer geometry: what layers do to sizes and which pixels they read. No torch here."""
 
-from n2nspec.geometry.axis import SAME, AxisRule, Chain, Repeat, Same, TransposedWindow, Window
+from n2nspec.geometry.axis import SAME, AxisRule, Chain, Same, TransposedWindow, Window
+from n2nspec.geometry.crops import Cut, Shift
 from n2nspec.geometry.errors import ShapeError, SizeLimitError
+from n2nspec.geometry.scales import Blend, Border, Divide, Repeat
 from n2nspec.geometry.shapes import (
     Dim,
     Shape,
     Symbolic,
     concrete,
     elements,
+    equal,
+    no_smaller,
     render_dim,
     render_shape,
+    total,
     transform,
 )
 from n2nspec.geometry.sizes import ALL_SIZES, IDENTITY, SizeFunction, SizeSet, constant
@@ -19,12 +24,17 @@ __all__ = [
     "IDENTITY",
     "SAME",
     "AxisRule",
+    "Blend",
+    "Border",
     "Chain",
+    "Cut",
     "Dim",
+    "Divide",
     "Repeat",
     "Same",
     "Shape",
     "ShapeError",
+    "Shift",
     "SizeFunction",
     "SizeLimitError",
     "SizeSet",
@@ -34,7 +44,10 @@ __all__ = [
     "concrete",
     "constant",
     "elements",
+    "equal",
+    "no_smaller",
     "render_dim",
     "render_shape",
+    "total",
     "transform",
 ]

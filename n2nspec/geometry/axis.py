@@ -3,11 +3,11 @@
 In: a size n along one axis (height or width). Out: the size after the layer, or None when the layer
 refuses n; the formula with the numbers in it; which input pixels an output pixel reads.
 
-The formulae are those of torch.nn.Conv2d and torch.nn.ConvTranspose2d
+The formulae are those of torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.MaxPool2d and so on
 (https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html, section "Shape").
 
-Every rule is affine with a period: size(n + period) = size(n) + gain for n >= start.
-`n2nspec.geometry.sizes` composes rules on that promise alone.
+Every rule is affine with a period: size(n + period) = size(n) + gain for n >= start, unless both are refused
+(a rule may take multiples only). `n2nspec.geometry.sizes` composes rules on that promise alone.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import gcd
 
-__all__ = ["SAME", "AxisRule", "Chain", "Repeat", "Same", "TransposedWindow", "Window"]
+__all__ = ["SAME", "AxisRule", "Chain", "Same", "TransposedWindow", "Window"]
 
 
 class AxisRule(ABC):
     """One layer's effect on one axis. `period`, `gain` and `start` are all at least 1, 0 and 1."""
 
     __slots__ = ()
+
+    everywhere = False
+    """True: which pixels are read depends on the picture's size, so that `reach` cannot tell."""
 
     @property
     @abstractmethod
@@ -42,6 +45,13 @@ class AxisRule(ABC):
     @abstractmethod
     def size(self, n: int) -> int | None:
         """The size after the layer, at least 1; None when a layer refuses n."""
+
+    def rounded(self, n: int) -> int | None:
+        """`size`; for an n that is refused for being no multiple, the size of the multiple below.
+
+        Unlike `size` it has no gaps, and never shrinks as n grows. None below `start`.
+        """
+        return self.size(n)
 
     @abstractmethod
     def formula(self, n: int) -> str:
@@ -102,7 +112,9 @@ class Window(AxisRule):
 
     size(n) = floor((n + before + after - dilation·(kernel - 1) - 1) / stride) + 1
 
-    `smallest` is the smallest n that the padding mode accepts (reflection needs n > pad).
+    `smallest` is the smallest n that the padding mode accepts (reflection needs n > pad). `ceil` rounds up
+    instead, so the last window may hang over the end, but drops a window that would start beyond the picture
+    (torch.nn.MaxPool2d's ceil_mode).
     """
 
     kernel: int
@@ -111,6 +123,7 @@ class Window(AxisRule):
     after: int = 0
     dilation: int = 1
     smallest: int = 1
+    ceil: bool = False
 
     @property
     def span(self) -> int:
@@ -126,26 +139,36 @@ class Window(AxisRule):
         return 1
 
     @property
+    def _overhang(self) -> int:
+        """Pixels by which the last window may hang over the end."""
+        return self.stride - 1 if self.ceil else 0
+
+    @property
     def start(self) -> int:
-        return max(self.smallest, self.span - self.before - self.after, 1)
+        return max(self.smallest, self.span - self.before - self.after - self._overhang, 1)
+
+    def _windows(self, n: int) -> tuple[int, bool]:
+        """How many windows there are, and whether one was dropped that would start beyond the picture."""
+        windows = (n + self.before + self.after - self.span + self._overhang) // self.stride + 1
+        beyond = self.ceil and (windows - 1) * self.stride >= n + self.before
+        return windows - beyond, beyond
 
     def size(self, n: int) -> int | None:
-        if n < self.start:
-            return None
-        return (n + self.before + self.after - self.span) // self.stride + 1
+        return self._windows(n)[0] if n >= self.start else None
 
     def formula(self, n: int) -> str:
         padding = f"2·{self.before}" if self.before == self.after else f"{self.before} + {self.after}"
-        result = (n + self.before + self.after - self.span) // self.stride + 1
-        numerator = f"{n} + {padding} - {self.dilation}·({self.kernel} - 1) - 1"
-        return f"floor(({numerator}) / {self.stride}) + 1 = {result}"
+        result, beyond = self._windows(n)
+        quotient = f"({n} + {padding} - {self.dilation}·({self.kernel} - 1) - 1) / {self.stride}"
+        less = " less the window that would start beyond the end" if beyond else ""
+        return f"{'ceil' if self.ceil else 'floor'}({quotient}) + 1{less} = {result}"
 
     def reach(self, first: int, last: int) -> tuple[int, int]:
         return first * self.stride - self.before, last * self.stride - self.before + self.span - 1
 
     def unread(self, n: int) -> int:
         """As far as it is more than one of the gaps that a stride wider than the window leaves everywhere."""
-        if n < self.start:
+        if n < self.start or self.ceil:  # a window that hangs over, or a gap, is what ends the axis then
             return 0
         rest = (n + self.before + self.after - self.span) % self.stride
         return max(0, rest - self.after - max(0, self.stride - self.span))
@@ -217,34 +240,6 @@ class TransposedWindow(AxisRule):
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat(AxisRule):
-    """Nearest-neighbour upsampling: every pixel is repeated `factor` times. size(n) = factor·n."""
-
-    factor: int
-
-    @property
-    def period(self) -> int:
-        return 1
-
-    @property
-    def gain(self) -> int:
-        return self.factor
-
-    @property
-    def start(self) -> int:
-        return 1
-
-    def size(self, n: int) -> int | None:
-        return n * self.factor if n >= 1 else None
-
-    def formula(self, n: int) -> str:
-        return f"{n}·{self.factor} = {n * self.factor}"
-
-    def reach(self, first: int, last: int) -> tuple[int, int]:
-        return first // self.factor, last // self.factor
-
-
-@dataclass(frozen=True, slots=True)
 class Chain(AxisRule):
     """Rules one after the other, as one layer."""
 
@@ -270,7 +265,7 @@ class Chain(AxisRule):
 
     @property
     def start(self) -> int:
-        # sizes never shrink as n grows, so the accepted ones are all those from some n on
+        # rounded sizes never shrink as n grows, so no rule finds its own too small from some n on
         high = 1
         while not self._regular(high):
             high *= 2
@@ -285,13 +280,19 @@ class Chain(AxisRule):
         for rule in self.rules:
             if size is None or size < rule.start:
                 return False
-            size = rule.size(size)
+            size = rule.rounded(size)
         return True
 
     def size(self, n: int) -> int | None:
         size: int | None = n if n >= 1 else None
         for rule in self.rules:
             size = None if size is None else rule.size(size)
+        return size
+
+    def rounded(self, n: int) -> int | None:
+        size: int | None = n if n >= 1 else None
+        for rule in self.rules:
+            size = None if size is None else rule.rounded(size)
         return size
 
     def formula(self, n: int) -> str:

@@ -121,24 +121,92 @@ class SizeFunction:
         Raises:
             SizeLimitError: the common period goes beyond any picture.
         """
-        start = max(self.start, other.start)
-        period = lcm(self.period, other.period)
-        _check_length(start + period)
-        drift = self.gain * (period // self.period) - other.gain * (period // other.period)
-
-        def gap(h: int) -> int | None:
-            a, b = self(h), other(h)
-            return None if a is None or b is None else a - b
-
+        start, period, drift = self._beside(other)
         if not drift:
-            return SizeSet.of(lambda h: gap(h) == 0, start=start, period=period)
+            return SizeSet.of(lambda h: self._gap(other, h) == 0, start=start, period=period)
         # the two drift apart: gap(h + t·period) = gap(h) + t·drift is 0 at most once
-        meetings = [h for h in range(1, start) if gap(h) == 0]
+        meetings = [h for h in range(1, start) if self._gap(other, h) == 0]
         for h in range(start, start + period):
-            apart = gap(h)
+            apart = self._gap(other, h)
             if apart is not None and apart % drift == 0 and -apart // drift >= 0:
                 meetings.append(h + -apart // drift * period)
         return SizeSet.finite(meetings)
+
+    def at_least(self, other: SizeFunction) -> SizeSet:
+        """The picture sizes for which both are defined and this one is no smaller than the other.
+
+        Raises:
+            SizeLimitError: the common period goes beyond any picture.
+        """
+        start, period, drift = self._beside(other)
+        gaps = {h: gap for h in range(1, start + period) if (gap := self._gap(other, h)) is not None}
+        if drift:  # wait until every phase has made up its mind
+            after = [gap for h, gap in gaps.items() if h >= start]
+            turns = max((-(gap // drift) if drift > 0 else gap // -drift + 1 for gap in after), default=0)
+            start += max(0, turns) * period
+            _check_length(start)
+
+        def holds(h: int) -> bool:
+            gap = self._gap(other, h)
+            return gap is not None and gap >= 0
+
+        return SizeSet.of(holds, start=start, period=period)
+
+    def gaps(self, other: SizeFunction) -> tuple[int, int] | None:
+        """The least and the largest difference to the other; None when it grows with the picture.
+
+        Raises:
+            SizeLimitError: the common period goes beyond any picture.
+        """
+        start, period, drift = self._beside(other)
+        found = [gap for h in range(1, start + period) if (gap := self._gap(other, h)) is not None]
+        return None if drift or not found else (min(found), max(found))
+
+    def plus(self, other: SizeFunction) -> SizeFunction:
+        """The sum of the two sizes, where both are defined.
+
+        Raises:
+            SizeLimitError: the common period goes beyond any picture.
+        """
+        start, period, _ = self._beside(other)
+
+        def value(h: int) -> int | None:
+            a, b = self(h), other(h)
+            return None if a is None or b is None else a + b
+
+        return _size_function(
+            first=1,
+            head=[value(h) for h in range(1, start)],
+            table=[value(h) for h in range(start, start + period)],
+            gain=self.gain * (period // self.period) + other.gain * (period // other.period),
+        )
+
+    def within(self, sizes: SizeSet) -> SizeFunction:
+        """The same sizes, refused for all pictures but these.
+
+        Raises:
+            SizeLimitError: the common period goes beyond any picture.
+        """
+        start, period = max(self.start, sizes.start), lcm(self.period, sizes.period)
+        _check_length(start + period)
+        _check_length(period, LONGEST_PERIOD)
+        return _size_function(
+            first=1,
+            head=[self(h) if h in sizes else None for h in range(1, start)],
+            table=[self(h) if h in sizes else None for h in range(start, start + period)],
+            gain=self.gain * (period // self.period),
+        )
+
+    def _beside(self, other: SizeFunction) -> tuple[int, int, int]:
+        """From where and with which period both follow their laws, and how far they drift apart in one."""
+        start, period = max(self.start, other.start), lcm(self.period, other.period)
+        _check_length(start + period)
+        _check_length(period, LONGEST_PERIOD)
+        return start, period, self.gain * (period // self.period) - other.gain * (period // other.period)
+
+    def _gap(self, other: SizeFunction, h: int) -> int | None:
+        a, b = self(h), other(h)
+        return None if a is None or b is None else a - b
 
     @cached_property
     def domain(self) -> SizeSet:
@@ -157,8 +225,8 @@ class SizeFunction:
         if within is not None:
             start, period = max(start, within.start), lcm(period, within.period)
         sizes = [h for h in range(start, start + 2 * period) if within is None or h in within]
-        points = [(h, v) for h in sizes if (v := self(h)) is not None]
-        if not points or len(points) < len(sizes):
+        points = [(h, v) for h in sizes if (v := self(h)) is not None]  # of sizes that are not refused
+        if not points:
             return f"size({symbol})"
         if not self.gain:
             values = {v for _, v in points}
@@ -205,14 +273,24 @@ def _size_function(*, first: int, head: list[int | None], table: list[int | None
             (b is None) if a is None else b == a + step for a, b in zip(table, table[d:], strict=False)
         )
 
+    if all(value is None for value in table):
+        gain = 0
     period = _smallest_period(tuple(table), fits)
     gain = gain * period // len(table)
     table = table[:period]
-    while head:  # roll the start back over a head that already follows the law
-        expected = None if table[-1] is None else table[-1] - gain
-        if head[-1] != expected:
-            break
-        table = [head.pop(), *table[:-1]]
+    start = first + len(head)
+
+    def law(h: int) -> int | None:
+        turns, phase = divmod(h - start, period)
+        value = table[phase]
+        return None if value is None else value + turns * gain
+
+    begin = start  # of the law: rolled back over what follows it already, refused sizes in front included
+    while begin > 1 and (head[begin - 1 - first] if begin > first else None) == law(begin - 1):
+        begin -= 1
+    table = [law(h) for h in range(begin, begin + period)]
+    head = head[: max(0, begin - first)]
+    first = min(first, begin)
     dropped = 0
     while dropped < len(head) and head[dropped] is None:
         dropped += 1
@@ -289,6 +367,16 @@ class SizeSet:
         first = max(min((*one.exceptions[:1], one.start)) for one in (self, other))
         return SizeSet.of(lambda h: h in self and h in other, start=start, period=period, first=first)
 
+    def __sub__(self, other: SizeSet) -> SizeSet:
+        """The sizes in this set and not in the other.
+
+        Raises:
+            SizeLimitError: the common period goes beyond any picture.
+        """
+        start, period = max(self.start, other.start), lcm(self.period, other.period)
+        _check_length(start + period)
+        return SizeSet.of(lambda h: h in self and h not in other, start=start, period=period)
+
     @property
     def is_empty(self) -> bool:
         return not self.remainders and not self.exceptions
@@ -313,6 +401,15 @@ class SizeSet:
         h = max(h, self.start)
         return next(k for k in range(h, h + self.period) if k in self)
 
+    def members(self) -> str:
+        """The set itself, such as "{1, 2, 3}" or "{4, 8, 12, …}"."""
+        if not self.remainders:
+            return _braces(self.exceptions)
+        regular: list[int] = []
+        while len(regular) < 3:
+            regular.append(self.at_least(regular[-1] + 1 if regular else self.start) or 0)
+        return "{" + ", ".join(map(str, (*self.exceptions, *regular))) + ", …}"
+
     def render(self, symbol: str) -> str:
         """One phrase, such as "any multiple of 4 from 4" or "H % 4 in {0, 3} from 3"."""
         if self.is_empty:
@@ -331,7 +428,15 @@ class SizeSet:
 
 
 def _braces(numbers: Iterable[int]) -> str:
-    return "{" + ", ".join(map(str, numbers)) + "}"
+    """A set as people write it; of long runs the two ends, such as "{0, 4 … 15}"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [f"{run[0]} … {run[-1]}" if len(run) > 4 else ", ".join(map(str, run)) for run in runs]
+    return "{" + ", ".join(parts) + "}"
 
 
 ALL_SIZES = SizeSet(period=1, remainders=(0,), start=1, exceptions=())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from n2nspec.diagnostics import DiagnosticError
 from n2nspec.graph.model import Graph
-from n2nspec.graph.places import in_order
+from n2nspec.graph.places import in_order, once
 from n2nspec.graph.warnings import unused
 from n2nspec.graph.wiring import Wiring, wire
 from n2nspec.spec import Part, Spec
@@ -38,5 +38,5 @@ def connected(wiring: Wiring) -> Graph:
         input_shape=wiring.input_shape,
         nodes=tuple(wiring.nodes[number] for number in wiring.order),
         output=wiring.nodes[wiring.output].name,
-        warnings=in_order(wiring.spec, unused(wiring)),
+        warnings=in_order(wiring.spec, once(unused(wiring))),
     )

@@ -6,7 +6,7 @@ order. A mistake in one place never hides one in another, and is not reported ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from n2nspec.diagnostics import Diagnostic, DiagnosticError
 from n2nspec.graph.build import connected
 from n2nspec.graph.model import ShapedGraph
-from n2nspec.graph.places import in_order
+from n2nspec.graph.places import in_order, once
 from n2nspec.graph.shapes import Shapes, infer, shaped
 from n2nspec.graph.warnings import repeated, unread, unused
 from n2nspec.graph.wiring import Wiring, wire
@@ -53,17 +53,9 @@ def check(
 
 
 def _finish(wiring: Wiring, found: Shapes, before: tuple[Diagnostic, ...] = ()) -> ShapedGraph:
-    problems = [*before, *_once([*wiring.problems, *found.problems])]
+    problems = [*before, *once([*wiring.problems, *found.problems])]
     if problems:
         raise DiagnosticError(in_order(wiring.spec, problems))
     graph = shaped(connected(wiring), wiring, found)
     warnings = [*unused(wiring), *repeated(wiring), *unread(graph)]
-    return replace(graph, warnings=in_order(wiring.spec, [*wiring.spec.warnings, *_once(warnings)]))
-
-
-def _once(found: Iterable[Diagnostic]) -> Iterable[Diagnostic]:
-    """Without the repetitions of a mistake in a block that is used many times."""
-    first: dict[object, Diagnostic] = {}
-    for diagnostic in found:
-        first.setdefault((diagnostic.code, diagnostic.path, diagnostic.span), diagnostic)
-    return first.values()
+    return replace(graph, warnings=in_order(wiring.spec, [*wiring.spec.warnings, *once(warnings)]))

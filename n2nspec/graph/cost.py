@@ -1,12 +1,8 @@
 """What a training step costs for one picture size: multiply-accumulates and bytes, without running it.
 
 In: a shaped graph, a picture size and a batch size. Out: per node the concrete shape, MACs and the bytes it
-keeps for backward; the sum of each; and the peak of a training step.
-
-The peak follows the reference executor's order: every activation is freed after its last reader unless a
-backward pass needs it, every gradient after it was used. It counts parameters, their gradients and two
-optimiser moments (Adam's), live activations, saved tensors, live gradients, and the temporary of the layer
-that runs.
+keeps for backward; the sum of each; and the most memory that a training step and a forward pass take on the
+reference executor (`memory`). No torch.
 """
 
 from __future__ import annotations
@@ -16,7 +12,8 @@ from dataclasses import dataclass
 
 from n2nspec.diagnostics import Diagnostic, DiagnosticError
 from n2nspec.geometry import concrete, elements
-from n2nspec.graph.model import ShapedGraph, ShapedNode
+from n2nspec.graph.memory import peaks, waited_for
+from n2nspec.graph.model import ShapedGraph
 
 __all__ = ["Cost", "NodeCost", "cost", "size_values"]
 
@@ -34,12 +31,17 @@ class NodeCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """The whole network at one size. MACs of one forward pass; bytes of one training step."""
+    """The whole network at one size: MACs of one forward pass, bytes that a training step saves for backward.
+
+    `peak_bytes` is the most that a training step takes, `inference_bytes` the most that a forward pass in
+    evaluation mode does; `graph.memory` says what counts.
+    """
 
     nodes: Mapping[str, NodeCost]
     macs: int
     saved_bytes: int
     peak_bytes: int
+    inference_bytes: int
 
 
 def size_values(graph: ShapedGraph, size: tuple[int, int], batch: int) -> dict[str, int]:
@@ -60,8 +62,10 @@ def size_values(graph: ShapedGraph, size: tuple[int, int], batch: int) -> dict[s
         symbol = axis if isinstance(dim, int) else dim.symbol
         if number not in contract[axis]:
             near = contract[axis].at_least(number)
-            hint = f"; the next that works is {near}" if near else ""
-            problems.append(f"{axis} = {number} does not work: {contract[axis].render(symbol)}{hint}")
+            hint = f", next {near}" if near else ""
+            problems.append(
+                f"{axis} = {number} does not work; what works is {contract[axis].render(symbol)}{hint}"
+            )
         elif not isinstance(dim, int) and values.setdefault(symbol, number) != number:
             problems.append(f"height and width are both {symbol} in [input]; received {size[0]}x{size[1]}")
     problems += [
@@ -95,89 +99,28 @@ def cost(graph: ShapedGraph, size: tuple[int, int], batch: int = 1) -> Cost:
     item = BYTES[graph.spec.train.dtype]
 
     nodes: dict[str, NodeCost] = {}
-    kept: dict[tuple[str, int], int] = {}  # (value, number of an own tensor) → bytes
-    keeps: dict[str, list[tuple[str, int]]] = {}
-    kept_bytes = 0
+    wanted = waited_for(graph)
+    kept: set[str] = set()  # values that some node keeps
     for node in graph.nodes:
         inputs = tuple(shapes[name] for name in node.inputs)
-        before = kept_bytes
-        keeps[node.name] = []
-        if node.name in graph.live:
-            for index, saved in enumerate(node.layer.saves(inputs, shapes[node.name])):
-                if saved.of == "own":
-                    key, size_bytes = (node.name, 1 + index), saved.size * (saved.item_bytes or item)
-                else:
-                    value = node.inputs[saved.index] if saved.of == "input" else node.name
-                    key, size_bytes = (value, 0), elements(shapes[value]) * item
-                if key not in kept:
-                    kept[key] = size_bytes
-                    kept_bytes += size_bytes
-                keeps[node.name].append(key)
+        saved_bytes = 0
+        for saved in node.layer.saves(inputs, shapes[node.name]) if node.name in wanted else ():
+            value = node.inputs[saved.index] if saved.of == "input" else node.name
+            if saved.of == "own":
+                saved_bytes += saved.size * (saved.item_bytes or item)
+            elif value not in kept:
+                kept.add(value)
+                saved_bytes += elements(shapes[value]) * item
         nodes[node.name] = NodeCost(
             shape=shapes[node.name],
             macs=node.layer.macs(inputs, shapes[node.name]),
-            saved_bytes=kept_bytes - before,
+            saved_bytes=saved_bytes,
         )
+    peak_bytes, inference_bytes = peaks(graph, shapes, item)
     return Cost(
         nodes=nodes,
         macs=sum(node.macs for node in nodes.values()),
-        saved_bytes=kept_bytes,
-        peak_bytes=_peak(graph, shapes, kept, keeps, item),
+        saved_bytes=sum(node.saved_bytes for node in nodes.values()),
+        peak_bytes=peak_bytes,
+        inference_bytes=inference_bytes,
     )
-
-
-class _Held:
-    """Tensors in memory, and their bytes altogether."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._bytes: dict[tuple[str, int], int] = {}
-
-    def put(self, key: tuple[str, int], size: int) -> None:
-        """A tensor that is there already is counted once."""
-        self.total += size - self._bytes.get(key, 0)
-        self._bytes[key] = size
-
-    def drop(self, key: tuple[str, int]) -> None:
-        self.total -= self._bytes.pop(key, 0)
-
-
-def _peak(
-    graph: ShapedGraph,
-    shapes: Mapping[str, tuple[int, ...]],
-    kept: Mapping[tuple[str, int], int],
-    keeps: Mapping[str, list[tuple[str, int]]],
-    item: int,
-) -> int:
-    live = [node for node in graph.nodes if node.name in graph.live]
-    last_reader = {name: node.name for node in live for name in node.inputs}
-    held = _Held()
-    held.put((graph.input_name, 0), elements(shapes[graph.input_name]) * item)
-    saved: set[tuple[str, int]] = set()
-    peak = 0
-
-    def temporary(node: ShapedNode) -> int:
-        return node.layer.workspace(tuple(shapes[name] for name in node.inputs), shapes[node.name]) * item
-
-    for node in live:
-        held.put((node.name, 0), elements(shapes[node.name]) * item)
-        for key in keeps[node.name]:
-            held.put(key, kept[key])
-            saved.add(key)
-        peak = max(peak, held.total + temporary(node))
-        for name in node.inputs:
-            if last_reader[name] == node.name and (name, 0) not in saved and name != graph.input_name:
-                held.drop((name, 0))
-    gradients = _Held()
-    gradients.put((graph.output, 0), elements(shapes[graph.output]) * item)
-    for node in reversed(live):
-        for name in node.inputs:
-            if name != graph.input_name:
-                gradients.put((name, 0), elements(shapes[name]) * item)
-        peak = max(peak, held.total + gradients.total + temporary(node))
-        gradients.drop((node.name, 0))
-        held.drop((node.name, 0))
-        for key in keeps[node.name]:
-            if key[1]:
-                held.drop(key)
-    return peak + 4 * graph.parameter_count * item

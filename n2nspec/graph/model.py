@@ -15,10 +15,10 @@ import networkx as nx
 from n2nspec.diagnostics import Diagnostic
 from n2nspec.geometry import Shape, SizeSet
 from n2nspec.layers import LayerSpec
-from n2nspec.layers._base import ParameterSpec
+from n2nspec.layers._base import BufferSpec, ParameterSpec
 from n2nspec.spec import Spec
 
-__all__ = ["DocumentPath", "Graph", "Node", "ShapedGraph", "ShapedNode"]
+__all__ = ["Condition", "DocumentPath", "Graph", "Narrowing", "Node", "ShapedGraph", "ShapedNode"]
 
 DocumentPath = tuple[str | int, ...]
 """A place in the spec's document, such as ("encoder", 0)."""
@@ -26,13 +26,22 @@ DocumentPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One layer in its place. `inputs` are names of nodes or of the network's input, in argument order."""
+    """One layer in its place. `inputs` are names of nodes or of the network's input, in argument order.
+
+    `share` names the node whose parameters it uses; None for a node with its own.
+    """
 
     name: str
     layer: LayerSpec
     inputs: tuple[str, ...]
     stage: str
     path: DocumentPath
+    share: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """The node that the parameters belong to."""
+        return self.share or self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +67,61 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShapedNode(Node):
-    """A node with its output shape and parameters. Shapes hold exact functions of the picture's size."""
+    """A node with its output shape and its own parameters (none, where it shares another's).
+
+    Shapes hold exact functions of the picture's size.
+    """
 
     shape: Shape
     parameters: tuple[ParameterSpec, ...]
+    buffers: tuple[BufferSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """A node whose inputs agree for some picture sizes only.
+
+    Attributes:
+        sizes: those of `symbol` for which they do.
+        example: a size for which they do not, and what each input's `axis` is then.
+    """
+
+    node: str
+    symbol: str
+    axis: str
+    sizes: SizeSet
+    example: int
+    values: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        *others, last = (f"{name} is {value}" for name, value in self.values)
+        inputs = f"{', '.join(others)} and {last}" if others else last
+        return f"at {self.symbol} = {self.example} {inputs}, which {self.node} cannot join"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What ties sizes to each other: not all of these at once, as a node needs more than one value.
+
+    Attributes:
+        training: asked of training only.
+        ones: for each symbol, the sizes that leave a single value along its axis; empty when it is so for
+            every size.
+    """
+
+    node: str
+    training: bool
+    ones: Mapping[str, SizeSet]
+
+    def __str__(self) -> str:
+        when = " in training" if self.training else ""
+        together = " and ".join(f"{symbol} in {ones.members()}" for symbol, ones in self.ones.items())
+        rule = f"not {together} at once" if together else "which no picture size gives"
+        return f"{self.node} needs more than one value a channel{when}: {rule}"
+
+    def broken(self, values: Mapping[str, int]) -> bool:
+        """Whether these sizes leave a single value."""
+        return all(values[symbol] in ones for symbol, ones in self.ones.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +130,14 @@ class ShapedGraph(Graph):
 
     Attributes:
         sizes: for each symbol of the input shape, the values that work.
+        narrowings: the nodes that leave out sizes because their inputs would not agree.
+        conditions: what else is asked of several sizes together.
     """
 
     nodes: tuple[ShapedNode, ...]
     sizes: Mapping[str, SizeSet]
+    narrowings: tuple[Narrowing, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:

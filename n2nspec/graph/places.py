@@ -19,7 +19,7 @@ from n2nspec.diagnostics import (
 from n2nspec.graph.model import DocumentPath
 from n2nspec.spec import Spec
 
-__all__ = ["Names", "at", "in_order", "label"]
+__all__ = ["Names", "at", "in_order", "label", "once"]
 
 EFFORT = 100_000
 """Names compared in search of likely ones; a spec of thousands of wrong names is still checked at once."""
@@ -61,6 +61,14 @@ def in_order(spec: Spec, problems: Iterable[Diagnostic]) -> tuple[Diagnostic, ..
     return in_source_order(problems, files=spec.source_files, tables=tuple(Spec.model_fields))
 
 
+def once(found: Iterable[Diagnostic]) -> Iterable[Diagnostic]:
+    """Without the repetitions of one in a block that is used many times."""
+    first: dict[object, Diagnostic] = {}
+    for diagnostic in found:
+        first.setdefault((diagnostic.code, diagnostic.path, diagnostic.span), diagnostic)
+    return first.values()
+
+
 class Names:
     """The names that a spec may refer to, for the wording of an error about one that is not among them."""
 
@@ -74,4 +82,5 @@ class Names:
             affordable = (len(self._helps) + 1) * len(self._names) <= EFFORT
             self._helps[name] = did_you_mean(name, self._names) if affordable else ""
         message = f"there is no {self._what} named {quote(name)}"
-        return at(spec, path, "E203", message, help=self._helps[name])
+        labels, help = spec.taken_out(name)
+        return at(spec, path, "E203", message, help=help or self._helps[name], labels=labels)

@@ -18,7 +18,7 @@ from math import lcm
 from typing import Literal
 
 from n2nspec.diagnostics import DiagnosticError
-from n2nspec.geometry import AxisRule
+from n2nspec.geometry import AxisRule, Shape, Symbolic
 from n2nspec.graph.model import ShapedGraph, ShapedNode
 from n2nspec.graph.places import at
 
@@ -58,12 +58,20 @@ def _axis(graph: ShapedGraph, index: int) -> Reach | Literal["global"]:
     live = [node for node in graph.nodes if node.name in graph.live and node.name in upstream]
     if any(node.layer.sees_whole_picture() for node in live):
         return "global"
-    rules = [node.layer.axes()[index] for node in live]
-
+    shapes = {name: _within(graph, shape) for name, shape in graph.shapes.items()}
+    rules: list[tuple[AxisRule | None, ...]] = []  # for each node, those of its inputs
     scales: dict[str, Fraction] = {graph.input_name: Fraction(1)}  # pixels per input pixel
-    for node, rule in zip(live, rules, strict=True):
-        source = next(scales[name] for name in node.inputs if name in scales)
-        scales[node.name] = source * rule.gain / rule.period
+    for node in live:
+        pairs = node.layer.input_axes(tuple(shapes[name] for name in node.inputs))
+        rules.append(tuple(pair and pair[index] for pair in pairs))
+        read = {
+            scales[name] * rule.gain / rule.period
+            for name, rule in zip(node.inputs, rules[-1], strict=True)
+            if rule and name in scales
+        }
+        if len(read) > 1 or any(rule and rule.everywhere for rule in rules[-1]):
+            return "global"  # which pixels are read depends on the picture's size
+        scales[node.name] = read.pop() if read else Fraction(1)
     period = lcm(*((scales[name] / scales[graph.output]).denominator for name in scales))
     ratio = 1 / scales[graph.output]
     if period * len(live) > MOST_STEPS:
@@ -88,18 +96,28 @@ def _axis(graph: ShapedGraph, index: int) -> Reach | Literal["global"]:
 
 
 def _reads(
-    graph: ShapedGraph, live: list[ShapedNode], rules: list[AxisRule], phase: int
+    graph: ShapedGraph, live: list[ShapedNode], rules: list[tuple[AxisRule | None, ...]], phase: int
 ) -> tuple[int, int] | None:
     """The input pixels, first to last, that one output pixel reads; None when it reads none."""
     reads: dict[str, tuple[int, int]] = {graph.output: (phase, phase)}
-    for node, rule in zip(reversed(live), reversed(rules), strict=True):
-        interval = rule.reach(*reads[node.name]) if node.name in reads else None
-        if interval is None:
+    for node, own in zip(reversed(live), reversed(rules), strict=True):
+        if node.name not in reads:
             continue
-        for name in node.inputs:
+        for name, rule in zip(node.inputs, own, strict=True):
+            interval = rule.reach(*reads[node.name]) if rule else None
+            if interval is None:
+                continue
             low, high = reads.get(name, interval)
             reads[name] = (min(low, interval[0]), max(high, interval[1]))
     return reads.get(graph.input_name)
+
+
+def _within(graph: ShapedGraph, shape: Shape) -> Shape:
+    """The shape for those picture sizes that work."""
+    return tuple(
+        dim if isinstance(dim, int) else Symbolic(dim.symbol, dim.function.within(graph.sizes[dim.symbol]))
+        for dim in shape
+    )
 
 
 def _depends_on_input(graph: ShapedGraph) -> set[str]:

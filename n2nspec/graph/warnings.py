@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import gcd, lcm
 
-from n2nspec.diagnostics import Diagnostic, quote
+from n2nspec.diagnostics import Diagnostic, plural, quote
 from n2nspec.geometry import AxisRule, Dim, SizeSet
 from n2nspec.graph.model import ShapedGraph
-from n2nspec.graph.places import at, in_order, label
+from n2nspec.graph.places import at, in_order, label, once
 from n2nspec.graph.wiring import INPUT, Wiring
 
 __all__ = ["repeated", "unread", "unused", "warnings_at"]
@@ -77,7 +77,7 @@ def unread(graph: ShapedGraph, values: Mapping[str, int] | None = None) -> Itera
 
 
 def _counted(what: str, number: int) -> str:
-    return what if number == 1 else f"{number} {what}s"
+    return what if number == 1 else plural(number, what)
 
 
 def _leaving(
@@ -114,4 +114,4 @@ def _leaving(
 def warnings_at(graph: ShapedGraph, values: Mapping[str, int]) -> tuple[Diagnostic, ...]:
     """The graph's warnings, as they are for one picture size."""
     kept = [warning for warning in graph.warnings if warning.code != "W203"]
-    return in_order(graph.spec, [*kept, *unread(graph, values)])
+    return in_order(graph.spec, [*kept, *once(unread(graph, values))])

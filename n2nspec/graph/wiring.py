@@ -74,7 +74,7 @@ def wire(part: Part) -> Wiring:
     shape: Shape = tuple(Symbolic(dim) if isinstance(dim, str) else dim for dim in dims)
     nodes = _nodes(spec, input_name)
     reader = _Reader(part, input_name, nodes)
-    problems = [*_duplicates(spec, nodes, input_name), *reader.read()]
+    problems = [*_duplicates(spec, nodes, input_name), *reader.read(), *_shares(part, nodes)]
 
     circles, order = _order(reader.known)
     for circle in circles:
@@ -122,7 +122,12 @@ def _nodes(spec: Spec, input_name: str) -> tuple[Node, ...]:
         numbered = free.setdefault(kind, _numbered(kind, taken))
         name = next(numbered) if entry.name is None else entry.name
         inputs = (previous,) if entry.sources is None else entry.sources
-        nodes.append(Node(name=name, layer=entry.layer, inputs=inputs, stage=stage, path=(stage, index)))
+        nodes.append(
+            Node(
+                name=name, layer=entry.layer, inputs=inputs, stage=stage, path=(stage, index),
+                share=entry.share,
+            )
+        )  # fmt: skip
         previous = name
     return tuple(nodes)
 
@@ -215,6 +220,33 @@ def _duplicates(spec: Spec, nodes: tuple[Node, ...], input_name: str) -> Iterato
                 labels=[label(spec, before, "first used here")],
             )
         first.setdefault(node.name, node.path)
+
+
+def _shares(part: Part, nodes: tuple[Node, ...]) -> Iterator[Diagnostic]:
+    """Names in `share` that are no layers, or layers that have no weights of their own to share."""
+    names = Names([node.name for node in nodes], what="layer")
+    by_name = {node.name: node for node in nodes}
+    for node in nodes:
+        if node.share is None:
+            continue
+        place = (*node.path, "share")
+        owner = by_name.get(node.share)
+        if owner is None:
+            if not part.may_name(node.share):
+                yield names.unknown(part.spec, place, node.share)
+        elif owner.share is not None:
+            itself = owner.name == node.name
+            yield at(
+                part.spec, place, "E210",
+                f"{quote(node.name)} shares its own weights"
+                if itself
+                else f"{quote(owner.name)} has no weights of its own to share: it shares those of"
+                f" {quote(owner.share)}",
+                help="name another layer, or remove this line"
+                if itself
+                else f"write share = {quote(owner.share)}",
+                labels=[] if itself else [label(part.spec, (*owner.path, "share"), "it shares these")],
+            )  # fmt: skip
 
 
 def _order(known: list[tuple[int, ...]]) -> tuple[list[list[int]], tuple[int, ...]]:

@@ -19,17 +19,28 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def signature(
-    model: type[BaseModel], *, leading: Iterable[str] = (), trailing: Mapping[str, Any] | None = None
+    model: type[BaseModel],
+    *,
+    inferred: Iterable[str] = (),
+    place: int = 0,
+    trailing: Mapping[str, Any] | None = None,
+    keyword_only: Iterable[str] = (),
 ) -> inspect.Signature:
-    """`leading` arguments without default, the model's fields but `type`, then `trailing` with defaults."""
+    """The model's fields but `type`, with the `inferred` arguments at their place, then `trailing`.
+
+    Inferred arguments have no default; trailing ones have. Fields that are `keyword_only` come last.
+    """
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter(name, kind) for name in leading]
+    parameters, by_keyword = [], []
     for name, field in model.model_fields.items():
-        if name != "type":
-            default = inspect.Parameter.empty if field.is_required() else field.default
+        default = inspect.Parameter.empty if field.is_required() else field.default
+        if name in keyword_only:
+            by_keyword.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default))
+        elif name != "type":
             parameters.append(inspect.Parameter(name, kind, default=default))
+    parameters[place:place] = [inspect.Parameter(name, kind) for name in inferred]
     parameters += [inspect.Parameter(name, kind, default=value) for name, value in (trailing or {}).items()]
-    return inspect.Signature(parameters)
+    return inspect.Signature([*parameters, *by_keyword])
 
 
 def bind(

@@ -10,11 +10,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from n2nspec.geometry import AxisRule, Chain, Shape, elements
-from n2nspec.layers._base import LayerSpec, Needs, ParameterSpec, Saved
+from n2nspec.layers._base import (
+    EVALUATION,
+    BufferSpec,
+    LayerSpec,
+    ModalSpec,
+    Mode,
+    Needs,
+    ParameterSpec,
+    Saved,
+    Several,
+    buffers,
+    run,
+)  # fmt: skip
+from n2nspec.layers._memory import Memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +44,7 @@ class Step:
     output: Shape
 
 
-class CompositeSpec(LayerSpec):
+class CompositeSpec(ModalSpec):
     """Spatial layers of one input each, in a row."""
 
     spatial: ClassVar[bool] = True
@@ -63,12 +75,30 @@ class CompositeSpec(LayerSpec):
     def sees_whole_picture(self) -> bool:
         return any(layer.sees_whole_picture() for _, layer in self.parts())
 
+    def mixes_batch(self, *, training: bool) -> bool:
+        return any(
+            isinstance(layer, ModalSpec) and layer.mixes_batch(training=training) for _, layer in self.parts()
+        )
+
     def parameters(self, inputs: tuple[Shape, ...]) -> tuple[ParameterSpec, ...]:
         return tuple(
             replace(parameter, name=f"{step.name}.{parameter.name}")
             for step in self.steps(inputs)
             for parameter in step.layer.parameters((step.input,))
         )
+
+    def is_modal(self) -> bool:
+        return any(layer.is_modal() for _, layer in self.parts())
+
+    def buffers(self, inputs: tuple[Shape, ...]) -> tuple[BufferSpec, ...]:
+        return tuple(
+            replace(buffer, name=f"{step.name}.{buffer.name}")
+            for step in self.steps(inputs)
+            for buffer in buffers(step.layer, (step.input,))
+        )
+
+    def several(self, inputs: tuple[Shape, ...]) -> tuple[Several, ...]:
+        return tuple(several for step in self.steps(inputs) for several in step.layer.several((step.input,)))
 
     def macs(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> int:
         return sum(step.layer.macs((_known(step.input),), _known(step.output)) for step in self.steps(inputs))
@@ -88,20 +118,45 @@ class CompositeSpec(LayerSpec):
                 kept[place] = {0: Saved(of="input"), len(steps): Saved(of="output")}.get(place, between)
         return (*kept.values(), *own)
 
-    def workspace(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> int:
+    def memory(
+        self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], item: int, needs: Needs
+    ) -> Memory:
+        """That of the part that needs most, beside what the parts before it have left."""
         steps = self.steps(inputs)
-        between = [elements(_known(before.output)) for before, _ in pairwise(steps)]
-        return max(
-            *between, *(step.layer.workspace((_known(step.input),), _known(step.output)) for step in steps)
-        )
+        wanted, found = needs.inputs[0], []
+        for step in steps:
+            asked = Needs(inputs=(wanted,), parameters=needs.parameters)
+            found.append(step.layer.memory((_known(step.input),), _known(step.output), item, asked))
+            wanted = wanted or (needs.parameters and bool(step.layer.parameters((step.input,))))
+        forward = inference = backward = kept = gparams = 0
+        for step, memory in zip(steps, found, strict=True):
+            forward, inference = max(forward, kept + memory.forward), max(inference, kept + memory.inference)
+            kept += elements(_known(step.output)) * item if memory.forward else 0  # most layers save it
+        gradient = 0
+        for step, memory in zip(reversed(steps), reversed(found), strict=True):
+            backward = max(backward, gparams + gradient + memory.backward)
+            gradient = memory.gradients[0] or gradient
+            if needs.parameters:
+                gparams += sum(p.size for p in step.layer.parameters((step.input,))) * item
+        return Memory(forward=forward, inference=inference, backward=backward, gradients=(gradient,))
 
-    def forward(self, params: Mapping[str, Tensor], *xs: Tensor) -> tuple[Tensor, Any]:
+    def forward(
+        self, params: Mapping[str, Tensor], *xs: Tensor, mode: Mode = EVALUATION
+    ) -> tuple[Tensor, Any]:
         (x,) = xs
         saved = []
         for name, layer in self.parts():
-            x, kept = layer.forward(_of(params, name), x)
+            x, kept, _ = run(layer, _of(params, name), (x,), mode)
             saved.append(kept)
         return x, tuple(saved)
+
+    def updates(self, params: Mapping[str, Tensor], saved: Any) -> dict[str, Tensor]:
+        return {
+            f"{name}.{key}": value
+            for (name, layer), kept in zip(self.parts(), saved, strict=True)
+            if isinstance(layer, ModalSpec)
+            for key, value in layer.updates(_of(params, name), kept).items()
+        }
 
     def backward(
         self, params: Mapping[str, Tensor], saved: Any, gy: Tensor, needs: Needs

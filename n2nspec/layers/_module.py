@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from n2nspec._lazy import torch
+from n2nspec.diagnostics import plural
 from n2nspec.geometry import ShapeError
 from n2nspec.layers._arguments import bind, signature, validated
-from n2nspec.layers._base import LayerSpec, Needs, ParameterSpec
+from n2nspec.layers._base import BufferSpec, LayerSpec, Mode, Needs, ParameterSpec, buffers, run
 from n2nspec.layers.initialisation import Initialisation, initialise
 
 if TYPE_CHECKING:
@@ -59,6 +60,14 @@ class Module(ABC):
             for key, tensor in child.named_parameters().items()
         }
 
+    def named_buffers(self) -> dict[str, Tensor]:
+        """What the state holds besides the parameters, by torch's names: running statistics."""
+        return {
+            f"{name}.{key}": tensor
+            for name, child in self.children()
+            for key, tensor in child.named_buffers().items()
+        }
+
     def param(self) -> list[tuple[Tensor, Tensor]]:
         """(parameter, gradient) pairs, the same tensors at every call."""
         pairs = []
@@ -75,16 +84,19 @@ class Module(ABC):
             gradient.zero_()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of the parameters, by torch's names."""
-        return {name: tensor.clone() for name, tensor in self.named_parameters().items()}
+        """Copies of parameters and buffers, by torch's names."""
+        return {name: tensor.clone() for name, tensor in self._state().items()}
+
+    def _state(self) -> dict[str, Tensor]:
+        return {**self.named_parameters(), **self.named_buffers()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copies values into the parameters.
+        """Copies values into the parameters and buffers.
 
         Raises:
             ValueError: names or shapes differ; nothing has been changed then.
         """
-        own = self.named_parameters()
+        own = self._state()
         check_state({name: tuple(tensor.shape) for name, tensor in own.items()}, state)
         for name, tensor in own.items():
             tensor.detach().copy_(state[name].detach())
@@ -155,8 +167,13 @@ class Layer(Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "spec_type" in cls.__dict__:
-            trailing = {"device": None, "dtype": None} if cls.spec_type.inferred else {}
-            cls.__signature__ = signature(cls.spec_type, leading=cls.spec_type.inferred, trailing=trailing)
+            spec_type = cls.spec_type
+            tensors = spec_type.inferred or spec_type.parameters is not LayerSpec.parameters
+            cls.__signature__ = signature(
+                spec_type, inferred=spec_type.inferred, place=spec_type.inferred_place,
+                trailing={"device": None, "dtype": None} if tensors else {},
+                keyword_only=spec_type.keyword_only,
+            )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -169,7 +186,9 @@ class Layer(Module):
                 raise ValueError(f"{name}: {key}: expected an integer of 1 or more; received {value!r}")
         self.spec = validated(name, self.spec_type, arguments)
         try:
-            self._specs = self.spec.parameters((self._parameter_shape(),)) if self._inferred else ()
+            shapes = (self._parameter_shape(),)
+            self._specs = self.spec.parameters(shapes)
+            self._buffers: dict[str, BufferSpec] = {spec.name: spec for spec in buffers(self.spec, shapes)}
             if self._inferred and self.spec.spatial:
                 self.spec.channels(next(iter(self._inferred.values())))
         except ShapeError as error:
@@ -183,11 +202,18 @@ class Layer(Module):
             tensor = torch.empty(parameter.shape, device=device, dtype=dtype)
             tensor.grad = torch.zeros_like(tensor)
             setattr(self, parameter.name, tensor)
+        for buffer in self._buffers.values():
+            kind = torch.int64 if buffer.integer else dtype
+            tensor = torch.full(
+                buffer.shape, buffer.value, device=device, dtype=kind or torch.get_default_dtype()
+            )
+            setattr(self, buffer.name, tensor)
         self.reset_parameters()
 
     def _parameter_shape(self) -> tuple[int, ...]:
         shape = [1, 1, 1, 1]
-        shape[self.spec.inferred_axis] = next(iter(self._inferred.values()))
+        if self._inferred:
+            shape[self.spec.inferred_axis] = next(iter(self._inferred.values()))
         return tuple(shape)
 
     def reset_parameters(self, init: Initialisation = "pytorch", generator: Generator | None = None) -> None:
@@ -197,6 +223,9 @@ class Layer(Module):
 
     def named_parameters(self) -> dict[str, Tensor]:
         return {spec.name: getattr(self, spec.name) for spec in self._specs}
+
+    def named_buffers(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in self._buffers}
 
     def _parameter_specs(self) -> tuple[ParameterSpec, ...]:
         return self._specs
@@ -208,18 +237,24 @@ class Layer(Module):
             if self.spec.spatial:
                 self.spec.picture(shapes[0])
         except ShapeError as error:
-            raise ValueError(f"{name}: {error.message}") from None
+            raise ValueError(f"{name}: {_unnamed(error, self.spec)}") from None
         for key, expected in self._inferred.items():
             axis = self.spec.inferred_axis
-            if len(shapes[0]) < -axis or shapes[0][axis] != expected:
+            if not -len(shapes[0]) <= axis < len(shapes[0]) or shapes[0][axis] != expected:
                 raise ValueError(
                     f"{name}: expects {expected} for {key}, dimension {axis} of its input;"
                     f" received an input of shape {shapes[0]}"
                 )
         try:
             self.spec.infer(shapes)
+            for several in self.spec.several(shapes):
+                if (self.training or not several.training) and all(dim == 1 for dim in several.dims):
+                    when = " in training" if several.training else ""
+                    raise ShapeError(f"{self.spec.type} needs more than one value a channel{when}")
         except ShapeError as error:
-            raise ValueError(f"{name}: input of shape {shapes[0]}: {error.message}") from None
+            raise ValueError(
+                f"{name}: input of shape {shapes[error.input]}: {_unnamed(error, self.spec)}"
+            ) from None
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The output.
@@ -228,16 +263,20 @@ class Layer(Module):
             ValueError: the number of inputs, or a shape, is not what the layer takes.
         """
         name = type(self).__name__
-        if len(inputs) != self.spec.arity:
-            plural = "s" * (self.spec.arity != 1)
-            raise ValueError(f"{name}: expected {self.spec.arity} input{plural}; received {len(inputs)}")
+        least, most = self.spec.arity, self.spec.most_inputs
+        if not least <= len(inputs) <= (most or len(inputs)):
+            expected = plural(least, "input") + ("" if most == least else " or more")
+            raise ValueError(f"{name}: expected {expected}; received {len(inputs)}")
         check_tensors(name, *inputs)
         self._check(inputs)
         xs = tuple(x.detach() for x in inputs)
-        params = {name: tensor.detach() for name, tensor in self.named_parameters().items()}
+        params = {name: tensor.detach() for name, tensor in self._state().items()}
         inplace = getattr(self.spec, "inplace", False)
-        y, saved = self.spec.forward(params, *(x.clone() if inplace else x for x in xs))
-        self._remember((saved, y.shape, y.dtype, [(t, version(t)) for t in _tensors(saved)]))
+        arguments = tuple(x.clone() if inplace else x for x in xs)
+        y, saved, changed = run(self.spec, params, arguments, Mode(training=self.training))
+        for key, value in changed.items():
+            setattr(self, key, value)
+        self._remember((saved, len(xs), y.shape, y.dtype, [(t, version(t)) for t in _tensors(saved)]))
         return xs[0].copy_(y) if inplace else y
 
     def backward(self, *grad_outputs: Tensor) -> Any:
@@ -248,7 +287,7 @@ class Layer(Module):
             ValueError: the gradient has not the shape of the output.
         """
         name = type(self).__name__
-        _, shape, dtype, _ = self._newest()
+        _, _, shape, dtype, _ = self._newest()
         if len(grad_outputs) != 1:
             raise TypeError(f"{name}.backward: expected one gradient; received {len(grad_outputs)}")
         (gy,) = grad_outputs
@@ -258,7 +297,7 @@ class Layer(Module):
                 f"{name}.backward: expected a gradient of shape {tuple(shape)} and {dtype};"
                 f" received {tuple(gy.shape)} and {gy.dtype}"
             )
-        saved, _, _, versions = self._recall()
+        saved, arity, _, _, versions = self._recall()
         if any(version(tensor) != before for tensor, before in versions):
             raise RuntimeError(
                 f"{name}.backward: a tensor that forward kept has been changed in place since; "
@@ -266,10 +305,10 @@ class Layer(Module):
             )
         parameters = self.named_parameters()
         gxs, gparams = self.spec.backward(
-            {name: tensor.detach() for name, tensor in parameters.items()},
+            {name: tensor.detach() for name, tensor in self._state().items()},
             saved,
             gy.detach(),
-            Needs(inputs=(True,) * self.spec.arity),
+            Needs(inputs=(True,) * arity),
         )
         for name, gradient in gparams.items():
             tensor = parameters[name]
@@ -284,6 +323,11 @@ class Layer(Module):
         fields = self.spec.model_dump(exclude={"type"}, exclude_defaults=True)
         arguments += [f"{key}={value!r}" for key, value in fields.items()]
         return f"{type(self).__name__}({', '.join(arguments)})"
+
+
+def _unnamed(error: ShapeError, spec: LayerSpec) -> str:
+    """What is wrong, without the layer's name, which the caller puts in front."""
+    return error.message.removeprefix(f"{spec.type} ")
 
 
 def _tensors(saved: Any) -> Iterator[Tensor]:

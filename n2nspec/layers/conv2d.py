@@ -16,17 +16,20 @@ torch.nn.Conv2d, https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from n2nspec._lazy import torch
-from n2nspec.geometry import AxisRule, Shape, ShapeError, Window
+from n2nspec.diagnostics import plural
+from n2nspec.geometry import AxisRule, Shape, ShapeError, Window, elements
 from n2nspec.layers._base import BadCase, Case, LayerSpec, Needs, ParameterSpec, Saved, fixed
 from n2nspec.layers._fields import Count, Padding, PositivePair, Switch
+from n2nspec.layers._memory import Memory, resized
 from n2nspec.layers._module import Layer
-from n2nspec.layers._padding import pad, unpad
+from n2nspec.layers._padding import copying_bytes, pad, smallest, unpad
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,12 +63,14 @@ class Conv2dSpec(LayerSpec):
         if self.out_channels % self.groups:
             raise PydanticCustomError(
                 "groups", "out_channels = {out} is not divisible by groups = {groups}",
-                {"out": self.out_channels, "groups": self.groups, "field": "groups"},
+                {"out": self.out_channels, "groups": self.groups, "field": "groups",
+                 "help": "change one of them, so that groups divides out_channels"},
             )  # fmt: skip
         if self.padding == "same" and self.stride != (1, 1):
             raise PydanticCustomError(
                 "same_stride", 'padding = "same" needs stride 1; received stride {stride}',
-                {"stride": list(self.stride), "field": "padding"},
+                {"stride": list(self.stride), "field": "padding",
+                 "help": "write padding as numbers, or leave the stride out"},
             )  # fmt: skip
         return self
 
@@ -82,7 +87,7 @@ class Conv2dSpec(LayerSpec):
     def axes(self) -> tuple[AxisRule, AxisRule]:
         height, width = (
             Window(kernel=k, stride=s, dilation=d, before=before, after=after,
-                   smallest=_smallest(self.padding_mode, max(before, after)))
+                   smallest=smallest(self.padding_mode, before, after))
             for k, s, d, (before, after) in zip(
                 self.kernel_size, self.stride, self.dilation, self.pads(), strict=True
             )
@@ -96,7 +101,8 @@ class Conv2dSpec(LayerSpec):
     def channels(self, channels: int) -> int:
         if channels % self.groups:
             raise ShapeError(
-                f"Conv2d got {channels} input channels, which groups = {self.groups} does not divide",
+                f"Conv2d got {plural(channels, 'input channel')}, which groups = {self.groups} does not"
+                " divide",
                 help=f"choose groups that divides {channels}",
                 field="groups",
             )
@@ -121,10 +127,36 @@ class Conv2dSpec(LayerSpec):
     def saves(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> tuple[Saved, ...]:
         return (Saved(of="input"),)
 
-    def workspace(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> int:
-        *batch, _, h, w = output
-        k_h, k_w = self.kernel_size
-        return (batch[0] if batch else 1) * h * w * inputs[0][-3] * k_h * k_w
+    def memory(
+        self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], item: int, needs: Needs
+    ) -> Memory:
+        """Windows as a matrix, beside the padded picture or a product of theirs."""
+        *batch, channels, height, width = inputs[0]
+        n, positions = batch[0] if batch else 1, output[-2] * output[-1]
+        pads = self.pads()
+        padded_shape = (n, channels, height + sum(pads[0]), width + sum(pads[1]))
+        padded = elements(padded_shape) * item if pads != ((0, 0), (0, 0)) else 0
+        x = elements(inputs[0]) * item
+        padding, unpadding = padded, x
+        if padded and self.padding_mode != "zeros":
+            padding, unpadding = copying_bytes((n, channels, height, width), padded_shape, item)
+            unpadding = max(unpadding, 2 * x)
+        weight = self.out_channels * (channels // self.groups) * prod(self.kernel_size) * item
+        columns = n * channels * prod(self.kernel_size) * positions * item
+        spread = n * weight if self.groups > 1 else 0  # a copy for each picture
+        unfolding, unfolded = resized(padded or x, columns)
+        unfolding = max(padding, padded + unfolding)
+        forward = max(unfolding, unfolded + spread + elements(output) * item)
+        backward = 0
+        if needs.parameters:
+            backward = max(unfolding, unfolded + n * weight, (n + 1) * weight)
+        if needs.inputs[0]:
+            own = weight if needs.parameters else 0
+            folding, folded = resized(columns, padded or x)
+            backward = max(backward, own + columns + max(spread, folding), own + folded + unpadding)
+        return Memory(
+            forward=forward, inference=forward, backward=backward, gradients=(x if needs.inputs[0] else 0,)
+        )
 
     def _unfold(self, x: Tensor) -> Tensor:
         """Patches as a matrix, (N, G, C/G·kH·kW, L)."""
@@ -157,18 +189,20 @@ class Conv2dSpec(LayerSpec):
 
         gparams: dict[str, Tensor] = {}
         if needs.parameters:
-            col = self._unfold(x_nchw)
-            gparams["weight"] = (gy_ngol @ col.transpose(-1, -2)).sum(0).reshape(w.shape)
+            # a name for the patches would keep them, a step's largest tensor, until all is done
+            gparams["weight"] = (gy_ngol @ self._unfold(x_nchw).transpose(-1, -2)).sum(0).reshape(w.shape)
             if self.bias:
                 gparams["bias"] = gy_ngol.sum((0, 3)).reshape(-1)
         if not needs.inputs[0]:
             return (None,), gparams
 
-        gcol = (w_gok.transpose(-1, -2) @ gy_ngol).flatten(1, 2)
         (above, below), (left, right) = self.pads()
         padded = (x.shape[-2] + above + below, x.shape[-1] + left + right)
-        gx = torch.nn.functional.fold(gcol, padded, self.kernel_size, self.dilation, 0, self.stride)
-        gx = unpad(gx, self.pads(), self.padding_mode)
+        gx = torch.nn.functional.fold(
+            (w_gok.transpose(-1, -2) @ gy_ngol).flatten(1, 2), padded, self.kernel_size, self.dilation, 0,
+            self.stride,
+        )  # fmt: skip
+        gx = unpad(gx, self.pads(), self.padding_mode).clone()  # fold's tensor has the memory of its patches
         return ((gx if x.dim() == 4 else gx.squeeze(0)),), gparams
 
     CASES: ClassVar[tuple[Case, ...]] = (
@@ -227,11 +261,6 @@ class Conv2dSpec(LayerSpec):
         BadCase(fields={"in_channels": 3, "out_channels": 4, "kernel_size": 3}, inputs=((3, 8),),
                 match="2 dimensions"),
     )  # fmt: skip
-
-
-def _smallest(padding_mode: str, pixels: int) -> int:
-    """The smallest size that can be padded: reflection skips the border, a circle goes round once."""
-    return {"reflect": pixels + 1, "circular": pixels}.get(padding_mode, 1)
 
 
 class Conv2d(Layer):

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from n2nspec.layers._base import BadCase, Case, LayerSpec, Needs
+from n2nspec.layers._memory import Memory
 from n2nspec.layers._module import Layer
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class IdentitySpec(LayerSpec):
     type: Literal["Identity"] = "Identity"
 
     twin: ClassVar[str] = "torch.nn.Identity"
+
+    def memory(
+        self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], item: int, needs: Needs
+    ) -> Memory:
+        return Memory(forward=0, inference=0, backward=0, gradients=(0,))
 
     def forward(self, params: Mapping[str, Tensor], *xs: Tensor) -> tuple[Tensor, Any]:
         return xs[0], None

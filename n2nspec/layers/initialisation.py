@@ -39,11 +39,14 @@ def bound(scheme: Initialisation, fan_in: int, fan_out: int) -> float:
 def initialise(
     tensor: Tensor, spec: ParameterSpec, scheme: Initialisation, generator: Generator | None
 ) -> None:
-    """Fills `tensor` in place.
+    """Fills `tensor` in place; a parameter that starts as a number draws nothing.
 
     Drawn on the CPU in float64 and then rounded, so that one seed gives the same network on every device and
     in every dtype.
     """
+    if spec.value is not None:
+        tensor.fill_(spec.value)
+        return
     a = bound(scheme, spec.fan_in, spec.fan_out)
     draw = torch.empty(spec.shape, dtype=torch.float64).uniform_(-a, a, generator=generator)
     tensor.copy_(draw)

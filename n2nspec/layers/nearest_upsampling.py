@@ -20,6 +20,7 @@ from pydantic import Field
 from n2nspec.geometry import AxisRule, Repeat, elements
 from n2nspec.layers._base import BadCase, Case, LayerSpec, Needs
 from n2nspec.layers._fields import PositivePair
+from n2nspec.layers._memory import Memory
 from n2nspec.layers._module import Layer
 
 if TYPE_CHECKING:
@@ -40,9 +41,12 @@ class NearestUpsamplingSpec(LayerSpec):
     def axes(self) -> tuple[AxisRule, AxisRule]:
         return Repeat(self.scale_factor[0]), Repeat(self.scale_factor[1])
 
-    def workspace(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> int:
-        """The picture that has grown in height only."""
-        return elements(inputs[0]) * self.scale_factor[0]
+    def memory(
+        self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], item: int, needs: Needs
+    ) -> Memory:
+        x, y = elements(inputs[0]) * item, elements(output) * item
+        rows = x * self.scale_factor[0]  # the picture that has grown in height only
+        return Memory(forward=rows + y, inference=rows + y, backward=x, gradients=(x,))
 
     def forward(self, params: Mapping[str, Tensor], *xs: Tensor) -> tuple[Tensor, Any]:
         s_h, s_w = self.scale_factor

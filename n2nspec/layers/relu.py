@@ -19,6 +19,7 @@ from pydantic import Field
 from n2nspec._lazy import torch
 from n2nspec.layers._base import BadCase, Case, LayerSpec, Needs, Saved
 from n2nspec.layers._fields import Switch
+from n2nspec.layers._memory import Alive
 from n2nspec.layers._module import Layer
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class ReLUSpec(LayerSpec):
     )
 
     activation: ClassVar[bool] = True
+    alive: ClassVar[tuple[Alive, Alive]] = Alive(), Alive(1, 1)
     twin: ClassVar[str] = "torch.nn.ReLU"
 
     def saves(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> tuple[Saved, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from n2nspec.layers._base import BadCase, Case, LayerSpec, Needs, Saved
+from n2nspec.layers._memory import Alive
 from n2nspec.layers._module import Layer
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class SigmoidSpec(LayerSpec):
     type: Literal["Sigmoid"] = "Sigmoid"
 
     activation: ClassVar[bool] = True
+    alive: ClassVar[tuple[Alive, Alive]] = Alive(3), Alive(3)
     twin: ClassVar[str] = "torch.nn.Sigmoid"
 
     def saves(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> tuple[Saved, ...]:

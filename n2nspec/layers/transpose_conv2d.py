@@ -16,15 +16,18 @@ https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose2d.html.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from n2nspec._lazy import torch
-from n2nspec.geometry import AxisRule, Shape, ShapeError, TransposedWindow
+from n2nspec.diagnostics import plural
+from n2nspec.geometry import AxisRule, Shape, ShapeError, TransposedWindow, elements
 from n2nspec.layers._base import BadCase, Case, LayerSpec, Needs, ParameterSpec, Saved, fixed
 from n2nspec.layers._fields import Count, NonNegativePair, PositivePair, Switch
+from n2nspec.layers._memory import Memory, resized
 from n2nspec.layers._module import Layer
 
 if TYPE_CHECKING:
@@ -58,7 +61,8 @@ class TransposeConv2dSpec(LayerSpec):
         if self.out_channels % self.groups:
             raise PydanticCustomError(
                 "groups", "out_channels = {out} is not divisible by groups = {groups}",
-                {"out": self.out_channels, "groups": self.groups, "field": "groups"},
+                {"out": self.out_channels, "groups": self.groups, "field": "groups",
+                 "help": "change one of them, so that groups divides out_channels"},
             )  # fmt: skip
         for added, stride, dilation in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if added >= max(stride, dilation):
@@ -81,7 +85,8 @@ class TransposeConv2dSpec(LayerSpec):
     def channels(self, channels: int) -> int:
         if channels % self.groups:
             raise ShapeError(
-                f"{self.type} got {channels} input channels, which groups = {self.groups} does not divide",
+                f"{self.type} got {plural(channels, 'input channel')}, which groups ="
+                f" {self.groups} does not divide",
                 help=f"choose groups that divides {channels}",
                 field="groups",
             )
@@ -107,10 +112,31 @@ class TransposeConv2dSpec(LayerSpec):
     def saves(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> tuple[Saved, ...]:
         return (Saved(of="input"),)
 
-    def workspace(self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...]) -> int:
-        *batch, _, h, w = inputs[0]
-        k_h, k_w = self.kernel_size
-        return (batch[0] if batch else 1) * h * w * self.out_channels * k_h * k_w
+    def memory(
+        self, inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], item: int, needs: Needs
+    ) -> Memory:
+        """Windows as a matrix, beside what they are made of or become."""
+        *batch, channels, height, width = inputs[0]
+        n, x, y = batch[0] if batch else 1, elements(inputs[0]) * item, elements(output) * item
+        weight = channels * (self.out_channels // self.groups) * prod(self.kernel_size) * item
+        columns = n * self.out_channels * prod(self.kernel_size) * height * width * item
+        below, right = self._extra()
+        wide = columns // (height * width) * (height + below) * (width + right) if below or right else 0
+        spread = n * weight if self.groups > 1 else 0  # a copy for each picture
+        folding, folded = resized(wide or columns, y)
+        forward = max(columns + max(spread, wide), (wide or columns) + folding, folded + y)
+        backward, unfolded = resized(y, wide or columns)
+        if wide:
+            backward, unfolded = max(backward, unfolded + columns), columns
+        if needs.parameters:
+            backward = max(backward, unfolded + (n + 1) * weight)
+        if needs.inputs[0]:
+            own = weight if needs.parameters else 0
+            backward = max(backward, own + unfolded + spread + x)
+        return Memory(
+            forward=forward, inference=forward, backward=backward,
+            gradients=(x if needs.inputs[0] else 0,),
+        )  # fmt: skip
 
     def _extra(self) -> tuple[int, int]:
         """Windows a row and column that fold and unfold count beyond H·W, where output_padding >= stride."""
@@ -129,8 +155,9 @@ class TransposeConv2dSpec(LayerSpec):
             col = torch.nn.functional.pad(col.view(n, col.shape[1], h, w), (0, right, 0, below)).flatten(2)
         size = tuple(rule.size(m) or 0 for rule, m in zip(self.axes(), (h, w), strict=True))
         y = torch.nn.functional.fold(col, size, self.kernel_size, self.dilation, self.padding, self.stride)
-        if self.bias:
-            y += params["bias"].view(-1, 1, 1)
+        del col
+        # another tensor: fold's has the memory of its windows
+        y = y + params["bias"].view(-1, 1, 1) if self.bias else y.clone()
         return (y if x.dim() == 4 else y.squeeze(0)), x
 
     def backward(

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from n2nspec.layers._arguments import bind, signature, validated
 from n2nspec.layers._base import BadCase, Case
+from n2nspec.layers._memory import Alive
 from n2nspec.layers._module import Module, check_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Loss", "LossSpec"]
+__all__ = ["Epsilon", "Loss", "LossSpec"]
+
+Epsilon = Annotated[float, Strict(), Field(ge=1e-12, le=1e9, allow_inf_nan=False)]
+"""A small number that keeps something from being 0; even its square is more than that in float32."""
 
 
 class LossSpec(BaseModel):
@@ -38,7 +42,12 @@ class LossSpec(BaseModel):
     )
 
     twin: ClassVar[str] = ""
-    """Dotted name of the torch.nn counterpart, whose constructor takes the same fields."""
+    """Dotted name of the torch.nn counterpart, whose constructor takes the same fields; where torch has none,
+    of the formula for autograd in `n2nspec.oracle.modules`."""
+    probabilities: ClassVar[bool] = False
+    """True: prediction and target are numbers from 0 to 1, and others are refused."""
+    alive: ClassVar[tuple[Alive, Alive]] = (Alive(2), Alive(2))
+    """What forward and backward have allocated at the worst moment, for a prediction of one tensor."""
     CASES: ClassVar[tuple[Case, ...]] = ()
     BAD_CASES: ClassVar[tuple[BadCase, ...]] = ()
 
@@ -50,16 +59,31 @@ class LossSpec(BaseModel):
     def slopes(self, saved: Any, scale: Tensor | float) -> Tensor:
         """The derivative of each term by its prediction, times `scale`."""
 
+    def at(self, progress: float) -> Self:
+        """The loss when this fraction of the training, 0 to 1, is done: itself, unless it is annealed.
+
+        Raises:
+            ValueError: no number from 0 to 1.
+        """
+        if not 0 <= progress <= 1:
+            raise ValueError(f"{self.type}: progress is a number from 0 to 1; received {progress}")
+        return self
+
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Any]:
         """The loss as a tensor without dimensions, and what backward needs.
 
         Raises:
-            ValueError: the shapes differ; nothing is broadcast.
+            ValueError: the shapes differ (nothing is broadcast), or numbers that the loss does not take.
         """
         terms, saved = self.checked_terms(prediction, target)
+        loss, count = self.reduce(terms)
+        return loss, (saved, count)
+
+    def reduce(self, terms: Tensor) -> tuple[Tensor, int]:
+        """One number for all, and what their sum was divided by."""
         if self.reduction == "sum":
-            return terms.sum(), (saved, 1)
-        return terms.mean(), (saved, terms.numel())
+            return terms.sum(), 1
+        return terms.mean(), terms.numel() or 1  # the mean of nothing is NaN, but its gradient is empty
 
     def backward(self, saved: Any, g: Tensor | float = 1) -> Tensor:
         """The gradient of the prediction, given that of the loss."""
@@ -92,15 +116,18 @@ class Loss(Module):
 
     spec_type: ClassVar[type[LossSpec]]
     __signature__: ClassVar[inspect.Signature]
+    _fields: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = signature(cls.spec_type)
+        cls._fields = signature(cls.spec_type)
+        if "__init__" not in cls.__dict__:
+            cls.__signature__ = cls._fields
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
         name = type(self).__name__
-        arguments = bind(name, type(self).__signature__, args, kwargs)
+        arguments = bind(name, self._fields, args, kwargs)
         self._reduced = arguments.get("reduction", "mean") != "none"
         if not self._reduced:
             del arguments["reduction"]  # a spec needs one number to minimise, so it knows no "none"
@@ -111,13 +138,15 @@ class Loss(Module):
         """The loss.
 
         Raises:
-            ValueError: not two tensors of one shape.
+            ValueError: not two tensors of one shape, or numbers that the loss does not take.
         """
         check_tensors(type(self).__name__, prediction, target)
-        run = self.spec.forward if self._reduced else self.spec.checked_terms
-        loss, saved = run(prediction.detach(), target.detach())
+        loss, saved = self._value(prediction.detach(), target.detach())
         self._remember((saved, loss.shape))
         return loss
+
+    def _value(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Any]:
+        return (self.spec.forward if self._reduced else self.spec.checked_terms)(prediction, target)
 
     def backward(self, g: Tensor | float = 1) -> Tensor:  # type: ignore[override]
         """The gradient of the prediction, given that of the loss.
@@ -136,7 +165,10 @@ class Loss(Module):
                     f"{name}.backward: expected a gradient of shape {tuple(shape)}; received {tuple(g.shape)}"
                 )
         saved, _ = self._recall()
-        return self.spec.backward(saved, g) if self._reduced else self.spec.slopes(saved, g)
+        return self._gradient(saved, g)
+
+    def _gradient(self, saved: Any, g: Tensor | float) -> Tensor:
+        return (self.spec.backward if self._reduced else self.spec.slopes)(saved, g)
 
     def __repr__(self) -> str:
         fields = self.spec.model_dump(exclude={"type", "reduction"}, exclude_defaults=True)

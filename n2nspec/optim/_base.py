@@ -38,16 +38,35 @@ class OptimizerSpec(BaseModel):
 
     twin: ClassVar[str] = ""
     """Dotted name of the torch.optim counterpart, whose constructor takes the same fields."""
-    state: ClassVar[tuple[str, ...]] = ()
-    """Names of the tensors, shaped like the parameter and 0 at first, that an update carries along."""
+
+    def state_names(self) -> tuple[str, ...]:
+        """The tensors, shaped like the parameter and 0 at first, that an update carries along."""
+        return ()
+
+    def temporaries(self) -> int:
+        """How many tensors of the parameter's size an update allocates at once, at the worst moment."""
+        return 2
 
     def init_state(self, param: Tensor) -> dict[str, Tensor]:
         """The state before the first step."""
-        return {name: torch.zeros_like(param) for name in self.state}
+        return {name: torch.zeros_like(param) for name in self.state_names()}
 
     @abstractmethod
     def update(self, param: Tensor, grad: Tensor, state: Mapping[str, Tensor], step: int) -> None:
         """One step, in place on `param` and on the tensors in `state`. `step` counts from 1."""
+
+    @abstractmethod
+    def factors(self, step: int) -> tuple[float, ...]:
+        """The numbers of an update that differ from step to step, and those that follow from `lr`."""
+
+    @abstractmethod
+    def updated(
+        self, param: Tensor, grad: Tensor, state: Mapping[str, Tensor], factors: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`update` as a pure function: the new parameter and state.
+
+        `factors` (float64) are those of the step: a compiler that has seen one step has seen them all.
+        """
 
     def twin_fields(self) -> dict[str, Any]:
         """Keyword arguments of the twin's constructor, besides the parameters."""
@@ -130,7 +149,7 @@ class SpecOptimizer(Optimizer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = signature(cls.spec_type, leading=("params",))
+        cls.__signature__ = signature(cls.spec_type, inferred=("params",))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         name = type(self).__name__

@@ -6,10 +6,12 @@ reports the same losses, as far as two correct orders of summation agree.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
-from n2nspec.oracle.twin import counterpart, loss_twin, quiet, twin
+from n2nspec.oracle.twin import counterpart, drawing, loss_twin, quiet, twin
 from n2nspec.runtime import Model
 
 __all__ = ["OracleTrainer"]
@@ -22,7 +24,14 @@ class OracleTrainer:
         recipe = model.spec.train
         self.module = twin(model.graph, model.dtype).to(model.device)
         self.module.load_state_dict(model.state_dict())
-        self.loss = loss_twin(recipe.loss)
+        self._recipe, self._loss = recipe.loss, recipe.loss
+        self.loss = loss_twin(self._loss)
+        self.progress = 0.0
+        """How much of the training is done, 0 to 1, for a loss that changes on the way."""
+        self._draws: torch.Generator | None = None
+        if any(node.layer.is_modal() for node in model.graph.nodes):
+            self._draws = torch.Generator(model.device)
+            self._draws.set_state(model.generator_state())
         parameters = list(self.module.parameters())
         self.optimizer: torch.optim.Optimizer | None = None
         if parameters:  # torch refuses to optimise nothing; a network without parameters just stays as it is
@@ -31,7 +40,10 @@ class OracleTrainer:
 
     def step(self, x: Tensor, target: Tensor) -> float:
         """One training step on a batch (N, C, H, W); returns the loss before it."""
-        with torch.enable_grad(), quiet():
+        now = self._recipe.at(self.progress)
+        if now != self._loss:
+            self._loss, self.loss = now, loss_twin(now)
+        with torch.enable_grad(), quiet(), drawing(self._draws) if self._draws else nullcontext():
             loss: Tensor = self.loss(self.module(x), target)
         if self.optimizer is not None and loss.requires_grad:  # it does not when no parameter is reached
             self.optimizer.zero_grad()

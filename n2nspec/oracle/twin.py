@@ -24,7 +24,7 @@ from n2nspec.layers import LayerSpec
 from n2nspec.layers._base import fixed
 from n2nspec.losses import LossSpec
 
-__all__ = ["Twin", "counterpart", "has_twin", "layer_twin", "loss_twin", "quiet", "twin"]
+__all__ = ["Twin", "counterpart", "drawing", "has_twin", "layer_twin", "loss_twin", "quiet", "twin"]
 
 
 def twin(graph: ShapedGraph, dtype: torch.dtype) -> Twin:
@@ -37,12 +37,16 @@ class Twin(torch.nn.Module):
 
     def __init__(self, graph: ShapedGraph) -> None:
         super().__init__()
-        self._steps = tuple((node.name, node.inputs) for node in graph.nodes)
+        live = [node for node in graph.nodes if node.name in graph.live]
+        self._steps = tuple((node.name, node.inputs) for node in live)
         self._input_name, self._output_name = graph.input_name, graph.output
-        self._last = {name: node.name for node in graph.nodes for name in node.inputs}
+        self._last = {name: node.name for node in live for name in node.inputs}
         for node in graph.nodes:
             module = layer_twin(node.layer, tuple(graph.shapes[name] for name in node.inputs))
             _attach(self, node.name, module)
+        for node in graph.nodes:
+            if node.share is not None:
+                _share(self._node(node.name), self._node(node.share))
 
     def forward(self, x: Tensor) -> Tensor:
         """The output for pictures `x`, (N, C, H, W)."""
@@ -137,6 +141,29 @@ def _attach(root: torch.nn.Module, name: str, module: torch.nn.Module) -> None:
         root._modules.setdefault(part, torch.nn.Module())
         root = _child(root, part)
     root._modules[last] = module
+
+
+def _share(module: torch.nn.Module, owner: torch.nn.Module) -> None:
+    """Makes a module use another's parameters, which stay the other's: one name each in `state_dict`."""
+    for name, parameter in owner.named_parameters():
+        path, _, last = name.rpartition(".")
+        place = module.get_submodule(path)
+        del place._parameters[last]
+        place.__dict__[last] = parameter
+
+
+@contextmanager
+def drawing(generator: torch.Generator) -> Iterator[None]:
+    """What torch's layers draw, they draw from this generator; torch's own is as it was afterwards."""
+    device = generator.device
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        if devices:
+            torch.cuda.set_rng_state(generator.get_state(), device)
+        else:
+            torch.set_rng_state(generator.get_state())
+        yield
+        generator.set_state(torch.cuda.get_rng_state(device) if devices else torch.get_rng_state())
 
 
 def _child(module: torch.nn.Module, name: str) -> torch.nn.Module:

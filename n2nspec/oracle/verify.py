@@ -10,19 +10,20 @@ network around it; the report says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
+from n2nspec.compiler import plan
 from n2nspec.diagnostics import fail
 from n2nspec.geometry import Symbolic, concrete
 from n2nspec.graph import ShapedGraph, ShapedNode
-from n2nspec.layers._base import Needs
+from n2nspec.layers._base import Mode, Needs, run
 from n2nspec.oracle.compare import difference, slope_difference
 from n2nspec.oracle.report import Method, VerifyReport, VerifyRow
-from n2nspec.oracle.twin import counterpart, has_twin, layer_twin, loss_twin, quiet, twin
-from n2nspec.runtime import Model, compile
+from n2nspec.oracle.twin import counterpart, drawing, has_twin, layer_twin, loss_twin, quiet, twin
+from n2nspec.runtime import Model, compile, reference
 from n2nspec.spec import Spec
 
 __all__ = ["AUTOGRAD_TOLERANCE", "OPTIMIZER_STEPS", "SLOPE_TOLERANCE", "verify"]
@@ -34,9 +35,10 @@ SLOPE_TOLERANCE = 1e-6
 OPTIMIZER_STEPS = 100
 PICTURE = 32
 BATCH = 2
-NOISE_FLOOR = 1e-7
+NOISE_FLOOR = 1e-5
 """A gradient this much smaller than the largest beside it is judged on the scale of that one: float64 rounds
-to 1e-16 of the values that are summed, not of a sum that may cancel."""
+to 1e-16 of the values that are summed, not of a sum that may cancel. That of a bias before a normalisation is
+0 but for rounding; 1e-8 of this floor is 1e-13 of the largest gradient."""
 
 
 def verify(spec: Spec, *, seed: int = 0) -> VerifyReport:
@@ -95,7 +97,7 @@ class _Checker:
         self.model = model
         self.graph = model.graph
         self.shapes = shapes
-        self.generator = Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
 
     def _randn(self, shape: tuple[int, ...]) -> Tensor:
         return torch.randn(shape, dtype=torch.float64, generator=self.generator)
@@ -105,32 +107,64 @@ class _Checker:
         return torch.rand(shape, dtype=torch.float64, generator=self.generator) * 0.9 + 0.05
 
     def layer(self, node: ShapedNode) -> Iterator[VerifyRow]:
-        """Forward, input gradients and parameter gradients of a node's pure functions."""
+        """A node's pure functions, in training and, where that differs, in evaluation."""
+        tensors = {key: tensor.clone() for key, tensor in self.model.tensors()[node.name].items()}
+        changed = yield from self._layer(node, tensors, training=True)
+        if node.layer.is_modal():
+            yield from self._layer(node, {**tensors, **changed}, training=False)
+
+    def _layer(
+        self, node: ShapedNode, tensors: dict[str, Tensor], *, training: bool
+    ) -> Generator[VerifyRow, None, dict[str, Tensor]]:
+        """Forward, input gradients and parameter gradients in one mode; returns the buffers that change."""
         layer = node.layer
         xs = [self._randn(self.shapes[name]) for name in node.inputs]
-        weights = self.model.parameters()
-        params = {p.name: weights[f"{node.name}.{p.name}"].clone() for p in node.parameters}
-        y, saved = layer.forward(params, *xs)
+        draws = self._draws()
+        y, saved, changed = run(layer, tensors, tuple(xs), Mode(training, draws()))
         gy = self._randn(self.shapes[node.name])
-        gxs, gparams = layer.backward(params, saved, gy, Needs(inputs=(True,) * len(xs)))
+        gxs, gparams = layer.backward(tensors, saved, gy, Needs(inputs=(True,) * len(xs)))
+        mode = "" if training else " in evaluation"
 
         theirs: dict[int | str, Tensor] = {}
         if has_twin(layer):
             module = layer_twin(layer, tuple(self.shapes[name] for name in node.inputs)).to(torch.float64)
-            module.load_state_dict(params)
-            y_theirs, theirs = _autograd(module, xs, gy)
-            yield self._row(node.name, layer.type, "forward", y, y_theirs)
+            module.load_state_dict(tensors)
+            module.train(training)
+            with drawing(draws()):
+                y_theirs, theirs = _autograd(module, xs, gy)
+            yield self._row(node.name, layer.type, f"forward{mode}", y, y_theirs)
+            buffers = dict(module.named_buffers())
+            for key, tensor in changed.items():
+                yield self._row(node.name, layer.type, f"{key} after it", tensor, buffers[key])
 
         inputs = {_input_label(i, len(xs)): (x, gxs[i]) for i, x in enumerate(xs)}
         slots = [
-            (f"{label} gradient", x, g, theirs.get(i)) for i, (label, (x, g)) in enumerate(inputs.items())
+            (f"{label} gradient{mode}", x, g, theirs.get(i))
+            for i, (label, (x, g)) in enumerate(inputs.items())
         ]
-        slots += [(f"{key} gradient", params[key], gparams.get(key), theirs.get(key)) for key in params]
+        names = tensors.keys() - {buffer.name for buffer in node.buffers}
+        slots += [
+            (f"{key} gradient{mode}", tensors[key], gparams.get(key), theirs.get(key))
+            for key in tensors
+            if key in names
+        ]
 
         def output() -> float:
-            return float((layer.forward(params, *xs)[0] * gy).sum())
+            return float((run(layer, tensors, tuple(xs), Mode(training, draws()))[0] * gy).sum())
 
         yield from self._gradients(node.name, layer.type, slots, output)
+        return changed
+
+    def _draws(self) -> Callable[[], torch.Generator]:
+        """Makes generators that all draw the same numbers."""
+        state = self.model.generator_state()
+
+        def same() -> torch.Generator:
+            generator = torch.Generator()
+            generator.set_state(state)
+            return generator
+
+        return same
 
     def loss(self) -> Iterator[VerifyRow]:
         """The loss alone, on the network's output shape."""
@@ -152,6 +186,8 @@ class _Checker:
     def network(self) -> Iterator[VerifyRow]:
         """Forward, then loss and network backwards, with our executor and with autograd."""
         model, loss = self.model, self.model.spec.train.loss
+        draws, schedule = self._draws(), plan(self.graph, input_gradient=True)
+        before = model.state_dict()
         title = model.spec.name
         x = self._rand(self.shapes[self.graph.input_name])
         target = self._rand(self.shapes[self.graph.output])
@@ -165,28 +201,30 @@ class _Checker:
         theirs: dict[int | str, Tensor] = {}
         if all(has_twin(node.layer) for node in self.graph.nodes):
             module = twin(self.graph, torch.float64)
-            module.load_state_dict(model.state_dict())
-            with torch.no_grad(), quiet():
+            module.load_state_dict(before)
+            with torch.no_grad(), quiet(), drawing(draws()):
                 y_theirs = module(x)
-            value_theirs, theirs = _autograd(module, [x], g, loss=lambda out: loss_twin(loss)(out, target))
+            with drawing(draws()):
+                value_theirs, theirs = _autograd(
+                    module, [x], g, loss=lambda out: loss_twin(loss)(out, target)
+                )
             yield self._row("network", title, "forward", y, y_theirs)
             yield self._row("network", title, "loss", value, value_theirs)
 
         params = model.parameters()
         slots: list[_Slot] = [("input gradient", x, gx, theirs.get(0))]
         slots += [(f"{key} gradient", params[key], gradients[key], theirs.get(key)) for key in params]
-        model.eval()  # many forward passes follow that no backward pass will want
 
         def output() -> float:
-            return float(loss.forward(model.forward(x), target)[0] * g)
+            y, _ = reference.forward(schedule, model.tensors(), x, Mode(True, draws()), keep=False)
+            return float(loss.forward(y, target)[0] * g)
 
         yield from self._gradients("network", title, slots, output)
-        model.train()
 
     def optimizer(self) -> Iterator[VerifyRow]:
         """The same 100 random gradients for our update rule and for torch.optim's."""
         optimizer = self.model.spec.train.optimizer
-        ours = self.model.state_dict()
+        ours = {name: tensor.clone() for name, tensor in self.model.parameters().items()}
         if not ours:
             return
         theirs = {name: torch.nn.Parameter(tensor.clone()) for name, tensor in ours.items()}

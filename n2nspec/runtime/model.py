@@ -7,16 +7,24 @@ steps, with parameters and gradients by torch's names in torch's layout.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property, partial
+from math import prod
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from n2nspec._lazy import torch
 from n2nspec.compiler import plan
-from n2nspec.diagnostics import fail
-from n2nspec.geometry import render_shape
+from n2nspec.diagnostics import Diagnostic, fail
+from n2nspec.geometry import concrete, render_shape
 from n2nspec.graph import ShapedGraph, analyse
+from n2nspec.layers._base import EVALUATION, Mode
 from n2nspec.layers._module import check_state, version
 from n2nspec.layers.initialisation import initialise
-from n2nspec.runtime import reference
+from n2nspec.losses import LossSpec
+from n2nspec.runtime.compiled import CompiledEngine
+from n2nspec.runtime.flat import FlatTensors, named
+from n2nspec.runtime.optimized import OptimizedEngine
+from n2nspec.runtime.reference import ReferenceEngine
 from n2nspec.spec import Spec
 
 if TYPE_CHECKING:
@@ -25,7 +33,38 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINES", "Model", "compile"]
 
-ENGINES = ("auto", "reference")
+ENGINE_TYPES: Mapping[str, type[ReferenceEngine] | type[OptimizedEngine]] = {
+    "reference": ReferenceEngine,
+    "optimized": OptimizedEngine,
+    "compiled": CompiledEngine,
+}
+ENGINES = ("auto", *ENGINE_TYPES)
+
+
+AUTO = "optimized"
+"""What "auto" takes."""
+
+Tensors = Mapping[str, Mapping[str, "Tensor"]]
+
+
+class Engine(Protocol):
+    """What computes: forward and backward passes over tensors that are given at every call.
+
+    `forward` gives the output, what `backward` needs later, and the buffers of layers that changed;
+    `backward` and `step` add to `gradients`, and `step` gives the loss.
+    """
+
+    name: str
+
+    def forward(
+        self, tensors: Tensors, x: Tensor, mode: Mode, *, keep: bool
+    ) -> tuple[Tensor, Any, dict[str, dict[str, Tensor]]]: ...
+
+    def backward(self, kept: Any, tensors: Tensors, gy: Tensor, gradients: Tensors, /) -> Tensor | None: ...
+
+    def step(
+        self, tensors: Tensors, x: Tensor, target: Tensor, loss: LossSpec, mode: Mode, gradients: Tensors
+    ) -> tuple[Tensor, dict[str, dict[str, Tensor]]]: ...
 
 
 class Model:
@@ -39,30 +78,55 @@ class Model:
     def __init__(self, graph: ShapedGraph, *, engine: str, device: device, dtype: dtype, seed: int) -> None:
         self.graph = graph
         self.spec = graph.spec
-        self.engine = engine
         self.device = device
         self.dtype = dtype
         self.training = True
-        self._plan = plan(graph, input_gradient=True)
-        self._step_plan = plan(graph, input_gradient=False)
-        self._stack: list[tuple[reference.Tape | None, Tensor, int, Tensor, int, bool]] = []
-        self._params: dict[str, dict[str, Tensor]] = {}
-        self._grads: dict[str, dict[str, Tensor]] = {}
+        self.progress = 0.0
+        """How much of the training is done, 0 to 1, for a loss that changes on the way."""
+        self._engine: Engine = ENGINE_TYPES[engine](graph, kind=dtype, place=device)
+        self._stack: list[tuple[Any, Tensor, int, Tensor, int, bool]] = []
+        shapes = {node.name: {p.name: p.shape for p in node.parameters} for node in graph.nodes}
+        # those that a step changes come first; as in torch, no gradient means no weight decay either
+        schedule = plan(graph, input_gradient=False)
+        stepped = {step.node.owner for step in schedule.backward if step.needs.parameters}
+        order = [*(name for name in shapes if name in stepped), *(n for n in shapes if n not in stepped)]
+        self._flat = partial(FlatTensors, shapes, order, kind=dtype, place=device)
+        self._params = self._flat()
+        self._trained = sum(prod(shape) for name in stepped for shape in shapes[name].values())
+        self._buffers: dict[str, dict[str, Tensor]] = {}
+        self._generator = torch.Generator(device).manual_seed(seed)  # of what layers draw in training
         generator = torch.Generator().manual_seed(seed)
         for node in graph.nodes:
-            self._params[node.name] = {}
             for parameter in node.parameters:
-                tensor = torch.empty(parameter.shape, device=device, dtype=dtype)
+                tensor = self._params.by_node[node.name][parameter.name]
                 initialise(tensor, parameter, self.spec.train.init, generator)
-                self._params[node.name][parameter.name] = tensor
-            self._grads[node.name] = {
-                name: torch.zeros_like(tensor) for name, tensor in self._params[node.name].items()
+            self._buffers[node.name] = {
+                buffer.name: torch.full(
+                    buffer.shape, buffer.value, device=device, dtype=torch.int64 if buffer.integer else dtype
+                )
+                for buffer in node.buffers
             }
-        optimizer = self.spec.train.optimizer
-        self._optimizer_state = {
-            name: optimizer.init_state(tensor) for name, tensor in self.parameters().items()
-        }
         self._steps = 0
+        self._bind()
+
+    # what only training needs is made when it is first asked for, and as an ordinary tensor even then
+
+    @cached_property
+    def _grads(self) -> FlatTensors:
+        with torch.inference_mode(False):
+            return self._flat()
+
+    @cached_property
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        with torch.inference_mode(False):
+            return self.spec.train.optimizer.init_state(self._params.flat[: self._trained])
+
+    def _bind(self) -> None:
+        """What each node computes with; again whenever a tensor is another one."""
+        self._tensors = {
+            node.name: {**self._params.by_node[node.owner], **self._buffers[node.name]}
+            for node in self.graph.nodes
+        }
 
     # -- forward and backward ---------------------------------------------------------------------------
 
@@ -73,11 +137,11 @@ class Model:
             DiagnosticError: a shape, dtype or device that does not fit the network.
         """
         batched = self._batched(x, "x")
-        y, tape = reference.forward(self._plan, self._params, batched, keep=self.training)
+        self._check_conditions(batched, training=self.training)
         if not self.training:
-            self._stack.clear()
+            self._stack.clear()  # first: the output that it holds need not live beside a new one
+        y, kept = self._forward(batched, keep=self.training)
         unbatched = batched.dim() != x.dim()
-        kept = tape if self.training else None
         self._stack.append((kept, batched, version(batched), y, version(y), unbatched))
         return y.squeeze(0) if unbatched else y
 
@@ -92,7 +156,7 @@ class Model:
         """
         if not self._stack:
             raise RuntimeError("backward: no forward pass is waiting for it; call forward first")
-        tape, x, x_version, y, y_version, unbatched = self._stack[-1]
+        kept, x, x_version, y, y_version, unbatched = self._stack[-1]
         gy = self._tensor(gy, "gy")
         shape = y.shape[1:] if unbatched else y.shape
         if gy.shape != shape:
@@ -105,10 +169,10 @@ class Model:
             raise RuntimeError(
                 "backward: the input or output of the forward pass was changed in place since; pass a copy"
             )
-        if tape is None:
-            _, tape = reference.forward(self._plan, self._params, x)
-        gx, gparams = reference.backward(tape, self._params, gy)
-        self._accumulate(gparams)
+        if kept is None:
+            _, kept, _ = self._engine.forward(self._tensors, x, EVALUATION, keep=True)
+        self._grads.own()
+        gx = self._engine.backward(kept, self._tensors, gy, self._grads.by_node)
         if gx is None:  # nothing on the way to the output reads the input
             gx = torch.zeros_like(x)
         return gx.squeeze(0) if unbatched else gx
@@ -122,34 +186,75 @@ class Model:
         Raises:
             DiagnosticError: shapes, dtypes or devices that do not fit.
         """
-        loss_spec = self.spec.train.loss
         x, target = self._batched(x, "x"), self._tensor(target, "target")
-        y, tape = reference.forward(self._step_plan, self._params, x)
-        target = target.unsqueeze(0) if target.dim() == y.dim() - 1 else target
-        if target.shape != y.shape:
+        self._check_conditions(x, training=True)
+        target = target.unsqueeze(0) if target.dim() == len(self.graph.input_shape) - 1 else target
+        expected = self._output_shape(x)
+        if tuple(target.shape) != expected:
             raise fail(
                 "E209",
-                f"the target's shape {tuple(target.shape)} is not the output's, {tuple(y.shape)}",
+                f"the target's shape is {render_shape(tuple(target.shape))},"
+                f" the output's is {render_shape(expected)}",
                 help="pairs of pictures of one size, and a network that keeps it, are what training needs",
             )
-        loss, saved = loss_spec.forward(y, target)
-        gy = loss_spec.backward(saved, torch.ones_like(loss))
-        self.zero_grad()
-        _, gparams = reference.backward(tape, self._params, gy)
-        self._accumulate(gparams)
-
+        if self._params.own():
+            self._bind()
+        self._grads.own()
+        loss = self._whole_step(x, target)
+        if loss is not None:
+            return float(loss)
+        self._grads.flat.zero_()
+        loss, changed = self._engine.step(
+            self._tensors, x, target, self.spec.train.loss.at(self.progress), Mode(True, self._generator),
+            self._grads.by_node,
+        )  # fmt: skip
+        self._update_buffers(changed)
         self._steps += 1
-        for node, own in self._params.items():
-            for name, tensor in own.items():
-                own[name] = tensor.clone()  # whoever was given the old one keeps it as it was
-                state = self._optimizer_state[f"{node}.{name}"]
-                self.spec.train.optimizer.update(own[name], self._grads[node][name], state, self._steps)
+        flat, gradient = self._params.flat[: self._trained], self._grads.flat[: self._trained]
+        self.spec.train.optimizer.update(flat, gradient, self._optimizer_state, self._steps)
         return float(loss)
 
-    def _accumulate(self, gparams: Mapping[str, Mapping[str, Tensor]]) -> None:
-        for node, tensors in gparams.items():
-            for name, gradient in tensors.items():
-                self._grads[node][name] = self._grads[node][name] + gradient
+    def _whole_step(self, x: Tensor, target: Tensor) -> Tensor | None:
+        """The loss, after a step that the engine took in one go; None where it does not."""
+        if not isinstance(self._engine, CompiledEngine):
+            return None
+        taken = self._engine.whole_step(
+            self._params.flat[: self._trained], self._optimizer_state, self._grads.flat[: self._trained],
+            self._buffers, x, target, self.spec.train.loss.at(self.progress), Mode(True, self._generator),
+            self.spec.train.optimizer, self._steps + 1,
+        )  # fmt: skip
+        if taken is None:
+            return None
+        loss, changed = taken
+        self._update_buffers(changed)
+        self._steps += 1
+        return loss
+
+    def _forward(self, x: Tensor, *, keep: bool) -> tuple[Tensor, Any]:
+        """A forward pass in the model's mode; running statistics follow it."""
+        mode = Mode(self.training, self._generator)
+        y, kept, changed = self._engine.forward(self._tensors, x, mode, keep=keep)
+        self._update_buffers(changed)
+        return y, kept
+
+    def _update_buffers(self, changed: Mapping[str, Mapping[str, Tensor]]) -> None:
+        for node, buffers in changed.items():
+            self._buffers[node].update(buffers)
+            self._tensors[node].update(buffers)
+
+    def _output_shape(self, x: Tensor) -> tuple[int, ...]:
+        values = self._values(x)
+        shape = concrete(self.graph.shapes[self.graph.output], values)
+        assert shape is not None, "the size contract lets through only what every layer accepts"
+        return shape
+
+    def _values(self, x: Tensor) -> dict[str, int]:
+        """The symbols of the input shape."""
+        return {
+            dim.symbol: size
+            for dim, size in zip(self.graph.input_shape, x.shape, strict=True)
+            if not isinstance(dim, int)
+        }
 
     def _tensor(self, value: Tensor, what: str) -> Tensor:
         if not isinstance(value, torch.Tensor):
@@ -188,6 +293,16 @@ class Model:
             )
         return batched
 
+    def _check_conditions(self, x: Tensor, *, training: bool) -> None:
+        """Raises DiagnosticError where a layer would get a single value and needs several."""
+        values = self._values(x)
+        for condition in self.graph.conditions:
+            if (training or not condition.training) and condition.broken(values):
+                received = " × ".join(map(str, x.shape))
+                raise fail(
+                    "E208", f"x: {condition}; received {received}", help="use larger pictures or batches"
+                )
+
     # -- parameters and state -----------------------------------------------------------------------------
 
     def parameters(self) -> dict[str, Tensor]:
@@ -196,41 +311,62 @@ class Model:
         They are those in use: a change in place takes effect. A step replaces them; the old ones stay as
         they are.
         """
-        return _flat(self._params)
+        return self._params.lend()
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What each node computes with, by the layer's own names: parameters, own or shared, and buffers."""
+        self._params.lend()
+        return {node: dict(own) for node, own in self._tensors.items()}
 
     def gradients(self) -> dict[str, Tensor]:
         """The accumulated gradients, under the parameters' names; later calls leave these tensors alone."""
-        return _flat(self._grads)
+        return self._grads.lend()
 
     def zero_grad(self) -> None:
         """Sets every gradient to 0."""
-        for own in self._grads.values():
-            own.update({name: torch.zeros_like(gradient) for name, gradient in own.items()})
+        self._grads.own()
+        self._grads.flat.zero_()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of the parameters, by name."""
-        return {name: tensor.clone() for name, tensor in self.parameters().items()}
+        """Copies of the parameters and of running statistics, by name."""
+        return {name: tensor.clone() for name, tensor in self._state().items()}
+
+    def _state(self) -> dict[str, Tensor]:
+        return {**named(self._params.by_node), **named(self._buffers)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copies values into the parameters.
+        """Copies values into the parameters and running statistics.
 
         Raises:
             ValueError: names or shapes differ; nothing has been changed then.
         """
-        own = self.parameters()
-        check_state({name: tuple(tensor.shape) for name, tensor in own.items()}, state)
-        for node, tensors in self._params.items():
-            for name, tensor in tensors.items():
-                tensors[name] = tensor.clone().copy_(state[f"{node}.{name}"].detach())
+        check_state({name: tuple(tensor.shape) for name, tensor in self._state().items()}, state)
+        self._params.own()
+        for node, buffers in self._buffers.items():
+            self._buffers[node] = {name: tensor.clone() for name, tensor in buffers.items()}
+        self._bind()
+        for name, tensor in self._state().items():
+            tensor.copy_(state[name].detach())
 
     def optimizer_state(self) -> dict[str, Any]:
-        """Copies of what the optimiser remembers, `NAME:KEY` → tensor, and the number of steps taken."""
-        tensors = {
-            f"{name}:{key}": tensor.clone()
-            for name, state in self._optimizer_state.items()
-            for key, tensor in state.items()
+        """Copies of what the optimiser remembers, `NAME:KEY` → tensor, and the number of steps taken.
+
+        With it goes the state of the random numbers that layers draw in training: what an exact continuation
+        needs besides `state_dict`.
+        """
+        tensors = {name: tensor.clone() for name, tensor in self._optimizer_tensors().items()}
+        return {"steps": self._steps, "generator": self._generator.get_state(), **tensors}
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{name}:{key}": tensor
+            for key, flat in self._optimizer_state.items()
+            for name, tensor in named(self._params.views(flat)).items()
         }
-        return {"steps": self._steps, **tensors}
+
+    def generator_state(self) -> Tensor:
+        """The state of the generator that layers such as Dropout draw from in training."""
+        return self._generator.get_state()
 
     def load_optimizer_state(self, state: Mapping[str, Any]) -> None:
         """Restores `optimizer_state()`.
@@ -238,16 +374,24 @@ class Model:
         Raises:
             ValueError: it belongs to another network or optimiser.
         """
-        shapes = {
-            f"{name}:{key}": tuple(tensor.shape)
-            for name, own in self._optimizer_state.items()
-            for key, tensor in own.items()
-        }
-        check_state(shapes, {name: tensor for name, tensor in state.items() if name != "steps"})
-        for name, own in self._optimizer_state.items():
-            for key, tensor in own.items():
-                tensor.copy_(state[f"{name}:{key}"])
+        own = self._optimizer_tensors()
+        shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
+        beside = ("steps", "generator")
+        check_state(shapes, {name: tensor for name, tensor in state.items() if name not in beside})
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
         self._steps = int(state["steps"])
+        self._generator.set_state(state["generator"])
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine at work."""
+        return self._engine.name
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """What the engine has to say: W501 when it is the compiled one and gave way."""
+        return getattr(self._engine, "warnings", ())
 
     def train(self, mode: bool = True) -> Self:
         """Training mode."""
@@ -267,10 +411,6 @@ class Model:
         return module
 
 
-def _flat(by_node: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {f"{node}.{name}": tensor for node, own in by_node.items() for name, tensor in own.items()}
-
-
 def compile(
     spec: Spec,
     engine: str = "auto",
@@ -282,14 +422,20 @@ def compile(
 
     Args:
         spec: from `n2nspec.load`.
-        engine: "reference", or "auto".
+        engine: "optimized" (fused kernels on planned buffers), "compiled" (whole training steps under
+            torch.compile), "reference" (layers as written) or "auto".
         device: "cpu", "cuda", "cuda:1" …
         dtype: torch.float32 or torch.float64, or their names; the spec's `train.dtype` when absent.
         seed: for the weights; the spec's `train.seed` when absent.
 
     Raises:
         DiagnosticError: a graph that does not fit together, an unknown engine, dtype or device.
+        TypeError: `spec` is no `Spec`, but perhaps the path of one.
     """
+    given: object = spec  # a path is what people try first
+    if not isinstance(given, Spec):
+        loaded = repr(str(given)) if isinstance(given, (str, PathLike)) else "…"
+        raise TypeError(f"compile takes a Spec, not a {type(given).__name__}: pass n2nspec.load({loaded})")
     if engine not in ENGINES:
         raise fail("E501", f'there is no engine "{engine}"', help="the engines are " + ", ".join(ENGINES))
     graph = analyse(spec)
@@ -300,7 +446,7 @@ def compile(
         raise fail("E501", f"dtype {wanted} is not supported", help="the dtypes are float32 and float64")
     return Model(
         graph,
-        engine="reference",
+        engine=AUTO if engine == "auto" else engine,
         device=_device(device),
         dtype=found,
         seed=spec.train.seed if seed is None else seed,

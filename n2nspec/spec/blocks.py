@@ -36,7 +36,10 @@ INPUT = re.compile(r"in(?:[1-9][0-9]{0,3})?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A definition. `params` has None where the use must give a value."""
+    """A definition. `params` has None where the use must give a value.
+
+    `sound` is False where there are mistakes in it: its layers can be judged, but it cannot be used.
+    """
 
     name: str
     where: Where
@@ -45,10 +48,11 @@ class Block:
     layers: tuple[tuple[Traced, bool], ...]
     """Each with whether there is a `${…}` in it."""
     output: Traced | None
+    sound: bool
 
 
 def read_blocks(table: Traced | None, problems: Problems) -> dict[str, Block | None]:
-    """The blocks by name; None for one with a mistake, which is reported."""
+    """The blocks by name; None for one that is no table, which is reported."""
     if table is None:
         return {}
     if not isinstance(table.value, dict):
@@ -81,6 +85,8 @@ def _read(name: str, item: Traced, problems: Problems) -> Block | None:
             message = f"a parameter cannot be called {quote(param)}"
             help = "letters, digits and _; not " + ", ".join(RESERVED)
             problems.add(where, "E118", message, key=default is not None, help=help)
+        elif default is not None and default.value is None:
+            problems.wrong_type(default, param, "a value")
         elif param in params:
             problems.add(
                 where, "E123", f"the parameter {quote(param)} is declared twice", key=default is not None,
@@ -92,11 +98,11 @@ def _read(name: str, item: Traced, problems: Problems) -> Block | None:
     output = item.get("output")
     if output is not None and (not isinstance(output.value, str) or has_template(output.value)):
         problems.wrong_type(output, "output", "the name of a layer of the block")
-    if len(problems.found) > before:
-        return None
+        output = None
     return Block(
         name=name, where=item.where, params=params, declared=declared, output=output,
         layers=tuple((layer, has_template(layer.value)) for layer in layers),
+        sound=len(problems.found) == before,
     )  # fmt: skip
 
 

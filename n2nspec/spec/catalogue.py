@@ -91,7 +91,11 @@ def _page(kind: str, names: tuple[str, ...], model: type[BaseModel]) -> Page:
         FieldLine(
             name=key,
             type=_words(schema),
-            default="" if key in required else _toml(schema.get("default", "")),
+            default=""
+            if key in required
+            else _toml(schema["default"])
+            if "default" in schema
+            else "left out",
             required=key in required,
             description=schema.get("description", ""),
         )
@@ -123,15 +127,11 @@ def _words(schema: Schema) -> str:
     """What a value may be: `integer from 1 to 65,535, or two`."""
     if "anyOf" in schema:
         choices = [choice for choice in schema["anyOf"] if choice.get("type") != "array"]
-        pair = any(choice.get("maxItems") == 2 for choice in schema["anyOf"])
         words = " or ".join(_words(choice) for choice in choices)
-        return (
-            f"{words}, or two"
-            if pair
-            else f"{words}, or a list"
-            if len(choices) < len(schema["anyOf"])
-            else words
-        )
+        if len(choices) == len(schema["anyOf"]):
+            return words
+        lengths = {choice.get("maxItems") for choice in schema["anyOf"]}
+        return f"{words}, or " + ("two" if 2 in lengths else "four" if 4 in lengths else "a list")
     options = schema.get("enum", [schema["const"]] if "const" in schema else [])
     if options:
         return ", ".join(_toml(option) for option in options)

@@ -61,7 +61,7 @@ def _fields(kind: str, entry: type[Entry], table: Traced, problems: Problems) ->
             continue
         if key in layer.inferred:
             help = f"leave {key} out: it follows from the layer before"
-        elif key in ("name", "from", "type"):
+        elif key in ("name", "from", "share", "type"):
             help = f"each layer has its own {key}"
         else:
             near = closest(key, known)

@@ -5,6 +5,7 @@ In: a `Spec`. Out: a plain document, or TOML, that loads as the same spec.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import tomli_w
@@ -23,8 +24,37 @@ def to_document(spec: Spec) -> dict[str, Any]:
 
 
 def to_toml(spec: Spec) -> str:
-    """The same as TOML text."""
-    return tomli_w.dumps(to_document(spec))
+    """The same as TOML text, written as people do: `[[encoder]]` above each layer, lists on one line."""
+    document = to_document(spec)
+    headed = {key: value for key, value in document.items() if isinstance(value, dict) or _is_stage(value)}
+    parts = [_lines({key: value for key, value in document.items() if key not in headed})]
+    for key, value in headed.items():
+        if isinstance(value, dict):
+            parts.append(f"[{_key(key)}]\n{_lines(value)}")
+        else:
+            parts += [f"[[{_key(key)}]]\n{_lines(layer)}" for layer in value]
+    return "\n".join(parts)
+
+
+def _is_stage(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _lines(table: dict[str, Any]) -> str:
+    return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in table.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + " }"
+    return tomli_w.dumps({"v": value}).removeprefix("v = ").removesuffix("\n")
+
+
+@cache
+def _key(key: str) -> str:
+    return tomli_w.dumps({key: 0}).removesuffix(" = 0\n")
 
 
 def _written(value: Any, dumped: Any) -> Any:
@@ -37,7 +67,7 @@ def _written(value: Any, dumped: Any) -> Any:
                 or name == "type"
                 or item != field.get_default(call_default_factory=True)
             )
-            if given and item is not None:
+            if given and dumped[key] is not None:
                 kept[key] = _written(item, dumped[key])
         return kept
     if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):

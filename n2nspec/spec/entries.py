@@ -90,10 +90,16 @@ class ByType:
 
 def _as_sources(value: Any) -> str | tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, (list, tuple)):
         raise PydanticCustomError("sources_type", "Expected a name or a list of names")
-    if not names or not all(names):
-        raise PydanticCustomError("sources_range", "Expected at least one name, and none of them empty")
+    for index, name in enumerate(names):
+        item = {"item": index} if names is value else {}
+        if not isinstance(name, str):
+            raise PydanticCustomError("source_type", "Expected a name", item)
+        if not name:
+            raise PydanticCustomError("source_range", "Expected a name that is not empty", item)
+    if not names:
+        raise PydanticCustomError("sources_range", "Expected at least one name")
     return value if isinstance(value, str) else tuple(names)
 
 
@@ -107,6 +113,10 @@ class Entry(LayerSpec):
         None,
         alias="from",
         description="The node to read, or a list of nodes; the previous layer when absent.",
+    )
+
+    share: NodeName | None = Field(
+        None, description="The layer whose weights this one uses, of the same type; its own when absent."
     )
 
     layer_type: ClassVar[type[LayerSpec]]

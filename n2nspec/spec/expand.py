@@ -16,27 +16,49 @@ block means the same wherever it is used.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from n2nspec.diagnostics import describe_value, quote
+from n2nspec.diagnostics import closest, describe_value, quote
 from n2nspec.spec.blocks import PLACING, SIMPLE_NAME, Block, check_inner_name
+from n2nspec.spec.entries import ENTRIES
 from n2nspec.spec.least import Least
 from n2nspec.spec.limits import MOST_LAYERS, MOST_NESTED, Budget, TooLargeError, measure
 from n2nspec.spec.merge import STAGES
+from n2nspec.spec.origins import NOWHERE, Origins
 from n2nspec.spec.references import Body, Group, Inputs, Layer, References, Target
 from n2nspec.spec.templates import Scope, fill
 from n2nspec.spec.trace import UNKNOWN, Problems, Step, Traced, label
 
-__all__ = ["expand"]
+__all__ = ["Expanded", "Expansion", "expand", "used"]
 
 LONGEST_NAME = 200
 LARGEST_ARGUMENT = 10_000
 """Values in what a parameter stands for."""
+REPEAT = "for example repeat = 3"
+ENOUGH = 1_000
+"""Copies of layers that are made when what they are copies of is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expanded:
+    """The flat document, None when it would be too large. `whole` is False where uses were left out."""
+
+    document: Traced | None
+    whole: bool = True
 
 
 def expand(
-    document: Traced, blocks: Mapping[str, Block | None], scope: Scope, problems: Problems
-) -> Traced | None:
-    """The flat document; None when it would be too large, which is reported."""
+    document: Traced, blocks: Mapping[str, Block | None], scope: Scope, problems: Problems, *,
+    wrong: bool = False, origins: Origins = NOWHERE,
+) -> Expanded:  # fmt: skip
+    """The document with nothing but layers in it.
+
+    Args:
+        wrong: there are mistakes in what is to be copied: after a while there is nothing more to be learnt
+            from one more copy, so the rest is left out.
+        origins: of the document; it knows which layers `extends` took out.
+    """
     flat = document.with_({}, without=("blocks",))
     lists = {
         stage: list(document.part(stage).entries())
@@ -44,12 +66,17 @@ def expand(
         if isinstance(document.value.get(stage), list)
     }
     if not any(_expands(entry) for entries in lists.values() for entry in entries):
-        return flat
-    walk = _Expansion(blocks, scope, problems, document)
+        return Expanded(document=flat)
+    table = document.value.get("input")
+    taken = {entry.value["name"] for entries in lists.values() for entry in entries if _name_of(entry)}
+    walk = Expansion(
+        blocks, scope, problems, input=next(iter(table), "") if isinstance(table, dict) else "", taken=taken,
+        most=ENOUGH if wrong else MOST_LAYERS,
+    )  # fmt: skip
     try:
         layers = {stage: walk.stage(entries) for stage, entries in lists.items()}
         every = [layer for items in layers.values() for layer in items]
-        references = References(walk.top, every, problems, walk.budget)
+        references = References(walk.top, every, problems, walk.budget, origins)
         changes = {
             stage: Traced.listing(
                 [references.written(layer) for layer in items], document.part(stage).where.origin
@@ -57,35 +84,51 @@ def expand(
             for stage, items in layers.items()
         }
     except TooLargeError:
-        return None
-    return references.elsewhere(flat.with_(changes))
+        return Expanded(document=None)
+    return Expanded(document=references.elsewhere(flat.with_(changes)), whole=not walk.cut)
+
+
+def used(entry: Traced, block: Block, name: str) -> tuple[Step, ...]:
+    """The way of what is in a block to its use, by an entry whose nodes are called so."""
+    via = entry.part("block").where.origin
+    return (Step(f"block {quote(block.name)}, used here ({name})", via), *via.via)
+
+
+def _is_type(kind: Any) -> bool:
+    return isinstance(kind, str) and kind in ENTRIES
 
 
 def _expands(entry: Traced) -> bool:
     return isinstance(entry.value, dict) and ("block" in entry.value or "repeat" in entry.value)
 
 
-class _Expansion:
-    """One walk over the layers, in the order of the flat list."""
+def _name_of(entry: Traced) -> str | None:
+    name = entry.value.get("name") if isinstance(entry.value, dict) else None
+    return name if isinstance(name, str) else None
+
+
+class Expansion:
+    """One walk over the layers, in the order of the flat list.
+
+    Args:
+        input: the name of the network's input.
+        taken: the names that its layers are given.
+        most: copies to make, of layers and of what is in blocks.
+    """
 
     def __init__(
-        self, blocks: Mapping[str, Block | None], scope: Scope, problems: Problems, document: Traced
-    ) -> None:
+        self, blocks: Mapping[str, Block | None], scope: Scope, problems: Problems, *,
+        input: str, taken: set[str], most: int = MOST_LAYERS,
+    ) -> None:  # fmt: skip
         self.blocks = blocks
         self.globals = scope
         self.problems = problems
         self.budget = Budget(problems)
         self.least = Least(blocks)
-        table = document.value.get("input")
-        self.input = next(iter(table), "") if isinstance(table, dict) else ""
-        taken = {self.input} | {
-            entry["name"]
-            for stage in STAGES
-            if isinstance(document.value.get(stage), list)
-            for entry in document.value[stage]
-            if isinstance(entry, dict) and isinstance(entry.get("name"), str)
-        }
-        self.top = Body(input=self.input, taken=taken)
+        self.input = input
+        self.top = Body(input=input, taken=taken | {input})
+        self.copies, self.most = 0, most
+        self.cut = False
         self.reads = Inputs(node=None)
         self.flat: list[Layer] = []
 
@@ -109,14 +152,23 @@ class _Expansion:
             reads = Inputs(body=body, names=given)
         block = self._block(entry, stack) if "block" in entry.value else None
         if "block" in entry.value and block is None:
-            body.broken = True
-            if name is not None:
+            if name is None:
+                body.uncounted = True
+            else:
                 body.local.setdefault(name, Group(local={}, last=None, known=False))
             return reads
         bare = entry.with_({}, without=("repeat",)) if "repeat" in entry.value else entry
+        counted = copies is not None
+        copies = 1 if copies is None else copies
+        if name is None:
+            body.uncounted |= not counted or (block is None and not _is_type(entry.value.get("type")))
         targets: dict[str, Target] = {}
         target: Target | None = None
         for number in range(1, copies + 1):
+            self.copies += block is not None or body.block is not None or copies > 1
+            if self.copies > self.most:
+                self.cut = body.broken = True
+                break
             if name is None:
                 own = self._numbered(entry, body, block, prefix)
             else:
@@ -140,26 +192,32 @@ class _Expansion:
                 targets[str(number)] = target
             reads = Inputs(node=target.result)
         if name is not None and target is not None:
-            self._declare(entry, name, body, target if copies == 1 else Group(local=targets, last=target))
+            if copies > 1 or not counted:
+                target = Group(local=targets if counted else {}, last=target, known=counted)
+            self._declare(entry, name, body, target)
         return reads
 
     def _layer(self, entry: Traced, body: Body, name: str | None, prefix: str, reads: Inputs) -> Inputs:
         self.budget.layer()
-        layer = Layer(entry=entry, name=prefix + name if name is not None else None, reads=reads)
+        layer = Layer(entry=entry, name=prefix + name if name is not None else None, reads=reads, body=body)
         self.flat.append(layer)
         return Inputs(node=layer)
 
-    def _repeat(self, entry: Traced) -> int:
+    def _repeat(self, entry: Traced) -> int | None:
+        """How many of an entry; None when that is not known."""
         repeat = entry.get("repeat")
-        if repeat is None or repeat.value is UNKNOWN:
+        if repeat is None:
             return 1
+        if repeat.value is UNKNOWN:
+            return None
         value = repeat.value
         if isinstance(value, bool) or not isinstance(value, int):
-            self.problems.wrong_type(repeat, "repeat", "an integer")
-            return 1
+            self.problems.wrong_type(repeat, "repeat", "an integer", help=REPEAT)
+            return None
         if value < 1:
-            self.problems.add(repeat.where, "E113", f"repeat: expected 1 or more; received {value}")
-            return 1
+            message = f"repeat: expected 1 or more; received {describe_value(value)}"
+            self.problems.add(repeat.where, "E113", message, help=REPEAT)
+            return None
         if value > MOST_LAYERS:
             received = describe_value(value)
             self.problems.add(
@@ -227,17 +285,22 @@ class _Expansion:
             self.problems.add(name.where, "E122", f"there is no block {quote(name.value)}", help=help)
             return None
         block = self.blocks[name.value]
-        if block is None:
+        if block is None or not block.sound:
             return None
         if name.value in stack:
-            circle = " → ".join([*stack[stack.index(name.value) :], name.value])
-            self.problems.add(
-                name.where, "E123", f"the block {quote(name.value)} contains itself: {circle}",
-                help="a block cannot use itself; repeat = … makes several in a row",
-            )  # fmt: skip
+            circle = stack[stack.index(name.value) :]
+            member = self.blocks[min(circle)]
+            assert member is not None
+            if self.problems.is_new(member.where, "circle"):  # one mistake, wherever one comes into it
+                self.problems.add(
+                    name.where, "E123",
+                    f"the block {quote(name.value)} contains itself: {' → '.join([*circle, name.value])}",
+                    help="a block cannot use itself; repeat = … makes several in a row",
+                )  # fmt: skip
             return None
         if len(stack) >= MOST_NESTED:
-            self.problems.add(name.where, "E125", f"blocks are nested more than {MOST_NESTED} levels deep")
+            message = f"blocks are nested more than {MOST_NESTED} levels deep"
+            self.problems.add(name.where, "E125", message, help="nest fewer blocks")
             raise TooLargeError
         return block
 
@@ -247,16 +310,17 @@ class _Expansion:
         """Adds the layers of a block, with the entry's values for its parameters."""
         self.budget.use()
         scope = self._arguments(entry, block)
-        via = entry.part("block").where.origin
-        steps = (Step(f"block {quote(block.name)}, used here ({name})", via), *via.via)
+        return self._inside(block, scope, used(entry, block, name), prefix, reads, stack)
+
+    def _inside(
+        self, block: Block, scope: Scope, steps: tuple[Step, ...], prefix: str, reads: Inputs,
+        stack: tuple[str, ...],
+    ) -> Group:  # fmt: skip
+        """Adds the layers of a block."""
         body = Body(
             block=block,
             inputs=reads,
-            taken={
-                layer.value["name"]
-                for layer, _ in block.layers
-                if isinstance(layer.value, dict) and isinstance(layer.value.get("name"), str)
-            },
+            taken={name for layer, _ in block.layers if (name := _name_of(layer))},
         )
         for layer, templated in block.layers:
             inner = fill(layer, scope, self.problems) if templated else layer
@@ -268,7 +332,7 @@ class _Expansion:
             found = body.local.get(block.output.value) or body.dotted(block.output.value)
             if found is not None:
                 result = found.result
-            elif not body.broken:
+            elif not body.hidden(block.output.value):
                 message = f"there is no layer {quote(block.output.value)} in the block {quote(block.name)}"
                 self.problems.add(
                     block.output.where,
@@ -276,18 +340,25 @@ class _Expansion:
                     message,
                     help=self.problems.suggest(block.output.value, body.local),
                 )
-        return Group(local=body.local, last=None, result=result, known=not body.broken)
+        return Group(
+            local=body.local, last=None, result=result, known=not body.broken, counted=not body.uncounted
+        )
 
     def _arguments(self, entry: Traced, block: Block) -> Scope:
         """The variables and the block's parameters."""
         values = dict(self.globals.values)
         declared = f"params of [blocks.{block.name}]"
+        meant: set[str | None] = set()
         for key in entry.value:
             if key not in PLACING and key not in block.params:
                 message = f"the block {quote(block.name)} has no parameter {quote(key)}"
+                help = self.problems.suggest(key, block.params) or "it has none"
+                meant.add(closest(key, block.params))
+                if key == "params":
+                    help = "values for its params stand beside `block`, such as ch = 16"
+                    meant.update(block.params)
                 self.problems.add(
-                    entry.part(key).where, "E123", message, key=True,
-                    help=self.problems.suggest(key, block.params) or "it has none",
+                    entry.part(key).where, "E123", message, key=True, help=help,
                     labels=label(block.where, "the block is defined here"),
                 )  # fmt: skip
         for name, default in block.params.items():
@@ -299,11 +370,13 @@ class _Expansion:
             elif default is not None:
                 value = fill(default, Scope(values=values, declared="[vars]"), self.problems)
             else:
-                self.problems.add(
-                    entry.part("block").where, "E123", f"the block {quote(block.name)} needs {quote(name)}",
-                    help=f"add {name} = …", labels=label(block.declared[name], f"{name} has no default"),
-                )  # fmt: skip
                 value = Traced(UNKNOWN, entry.where)
+                if name not in meant:
+                    message = f"the block {quote(block.name)} needs {quote(name)}"
+                    self.problems.add(
+                        entry.part("block").where, "E123", message, help=f"add {name} = …",
+                        labels=label(block.declared[name], f"{name} has no default"),
+                    )  # fmt: skip
             size = measure(value.value)
             if size > LARGEST_ARGUMENT:
                 message = f"{name} grows to more than {LARGEST_ARGUMENT:,} values"

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
 from n2nspec.diagnostics import DiagnosticError, Label, closest, describe_value, quote
@@ -36,11 +37,13 @@ class Merged:
         document: without `extends`.
         sources: every source in it: the given one, its base, the next.
         whole: False when a base is missing, which is reported.
+        removed: the layers that `remove` took out, each with where it says so.
     """
 
     document: Traced
     sources: tuple[Source, ...]
     whole: bool
+    removed: Mapping[str, Where] = field(default_factory=dict)
 
 
 def follow(source: Source, problems: Problems) -> Merged:
@@ -60,9 +63,10 @@ def follow(source: Source, problems: Problems) -> Merged:
         steps = (Step("extended here", named.where.origin), *steps)
         documents.append(_traced(base, steps))
     document = documents.pop()
+    removed: dict[str, Where] = {}
     while documents:
-        document = merge(document, documents.pop().with_({}, without=("extends",)), problems)
-    return Merged(document=document, sources=tuple(chain), whole=True)
+        document = merge(document, documents.pop().with_({}, without=("extends",)), problems, removed)
+    return Merged(document=document, sources=tuple(chain), whole=True, removed=removed)
 
 
 def _traced(source: Source, steps: tuple[Step, ...]) -> Traced:
@@ -86,13 +90,15 @@ def _open(named: Traced, chain: list[Source], problems: Problems) -> Source | No
     try:
         return read(file)
     except DiagnosticError as error:
-        (fault,) = error.diagnostics
-        if fault.span is None:
-            problems.add(named.where, "E124", f"{value}: {fault.message}", help=fault.help)
+        first = error.diagnostics[0]
+        if first.span is None:
+            problems.add(named.where, "E124", f"{value}: {first.message}", help=first.help)
             return None
         span = named.where.origin.span()
-        labels = (*fault.labels, *((Label(span=span, text="extended here"),) if span else ()))
-        raise DiagnosticError([replace(fault, labels=labels)]) from None
+        here = (Label(span=span, text="extended here"),) if span else ()
+        raise DiagnosticError(
+            replace(fault, labels=(*fault.labels, *here)) for fault in error.diagnostics
+        ) from None
 
 
 def _refusal(file: FilePath, chain: list[Source]) -> tuple[str, str]:

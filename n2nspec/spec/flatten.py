@@ -16,12 +16,13 @@ from typing import Any
 from n2nspec.diagnostics import DiagnosticError, in_source_order
 from n2nspec.spec.blocks import read_blocks
 from n2nspec.spec.defaults import put_in_defaults
+from n2nspec.spec.definitions import Definitions
 from n2nspec.spec.expand import expand
 from n2nspec.spec.extends import follow
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.overrides import apply_overrides
 from n2nspec.spec.source import Source
-from n2nspec.spec.trace import Problems, Traced
+from n2nspec.spec.trace import Problems, Traced, Where
 from n2nspec.spec.variables import put_in_variables
 
 __all__ = ["Flat", "Gathered", "flatten", "gather"]
@@ -33,10 +34,11 @@ class Gathered:
 
     document: Traced
     sources: tuple[Source, ...]
+    removed: Mapping[str, Where]
 
     @property
     def origins(self) -> Origins:
-        return Origins(where=self.document.where, sources=self.sources)
+        return Origins(where=self.document.where, sources=self.sources, removed=self.removed)
 
 
 def gather(source: Source, overrides: Mapping[str, Any], problems: Problems) -> Gathered:
@@ -50,27 +52,36 @@ def gather(source: Source, overrides: Mapping[str, Any], problems: Problems) -> 
         files = tuple(base.file for base in merged.sources)
         raise DiagnosticError(in_source_order((diagnostic for diagnostic, _ in problems.found), files=files))
     document = apply_overrides(merged.document, overrides, file=source.file)
-    return Gathered(document=document, sources=merged.sources)
+    return Gathered(document=document, sources=merged.sources, removed=merged.removed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flat:
-    """The document as `Spec` has it. `whole` is False where mistakes left out layers or hid their names."""
+    """The document as `Spec` has it.
 
-    document: Traced
+    Attributes:
+        document: None when it would be too large, which is reported.
+        whole: False where mistakes left out layers or hid their names.
+        wrong: the definitions, when there are mistakes in them.
+    """
+
+    document: Traced | None
     whole: bool
+    wrong: Definitions | None
 
 
-def flatten(document: Traced, problems: Problems) -> Flat | None:
-    """The flat document; None when it would be too large, which is reported."""
-    document, scope = put_in_variables(document, problems)
+def flatten(gathered: Gathered, problems: Problems) -> Flat:
+    """The flat document."""
+    document, scope = put_in_variables(gathered.document, problems)
     before = len(problems.found)
     blocks = read_blocks(document.get("blocks"), problems)
-    flat = expand(document, blocks, scope, problems)
+    definitions = Definitions(document=document, blocks=blocks, scope=scope, sources=gathered.sources)
+    wrong = bool(definitions.mistakes(Problems()))
+    expanded = expand(document, blocks, scope, problems, wrong=wrong, origins=gathered.origins)
     # an unknown name in a `from` leaves all layers where they are; only what the one layer reads is not known
-    whole = all(
+    whole = expanded.whole and all(
         diagnostic.code == "E203" and origin.path[-1] != "output"
         for diagnostic, origin in problems.found[before:]
     )
-    flat = put_in_defaults(flat, problems) if flat is not None else None
-    return Flat(document=flat, whole=whole) if flat is not None else None
+    flat = put_in_defaults(expanded.document, problems) if expanded.document is not None else None
+    return Flat(document=flat, whole=whole, wrong=definitions if wrong else None)

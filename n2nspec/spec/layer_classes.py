@@ -21,7 +21,7 @@ from n2nspec.spec.plugin_modules import line_span
 
 __all__ = ["Found", "Offered", "layer_classes"]
 
-RESERVED = {*PLACING, "before", "after"}
+RESERVED = {*PLACING, "share", "before", "after"}
 """Keys that every entry of a spec may have; a field of that name could never be set."""
 
 

@@ -6,13 +6,13 @@ In: a path or a dict, and overrides. Out: a `Spec` that knows where each value w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
-from n2nspec.diagnostics import Diagnostic, DiagnosticError
+from n2nspec.diagnostics import Diagnostic, DiagnosticError, in_source_order
 from n2nspec.spec.entries import ENTRIES
 from n2nspec.spec.flatten import flatten, gather
 from n2nspec.spec.models import Spec
@@ -85,23 +85,34 @@ def examine(
     )
     spec, error = None, None
     with ENTRIES.extended(plugins.layers):
-        flat = flatten(gathered.document, earlier)
-        if flat is None:
+        flat = flatten(gathered, earlier)
+        if flat.document is None:
             found = plugins.beside(problems(None, {}, gathered.origins, earlier))
             return Examined(part=None, problems=tuple(found))
         document = flat.document.value
-        origins = Origins(where=flat.document.where, sources=gathered.sources)
+        origins = replace(gathered.origins, where=flat.document.where)
         try:
             spec = Spec.model_validate(tame(document))
         except ValidationError as caught:
             error = caught
-        found = plugins.beside(problems(error, document, origins, earlier))
+        found = problems(error, document, origins, earlier)
+        if flat.wrong is not None:
+            found = _together([*found, *flat.wrong.mistakes(earlier)], document, origins)
+        found = plugins.beside(found)
         if spec is None or found:
             wrong = wrong_places(error, document)
             part = sound_part(document, wrong, origins) if flat.whole else None
             return Examined(part=part, problems=tuple(found))
         warnings = unused(gathered.document, written, flat.document)
+    # as they are called from here: the flat spec stands by itself, beside the one that was asked for
+    names = tuple(dict.fromkeys(file.name for file in plugins.files))
+    spec = spec.model_copy(update={"plugins": names}) if names else spec
     spec._origins = origins
     spec._warnings = warnings
     spec._plugin_files = plugins.files
     return Examined(part=Part(spec=spec))
+
+
+def _together(found: list[Diagnostic], document: Mapping[str, Any], origins: Origins) -> list[Diagnostic]:
+    """In source order, each once."""
+    return list(in_source_order(dict.fromkeys(found), files=origins.files, tables=tuple(map(str, document))))

@@ -265,6 +265,10 @@ class Spec(_Table):
         """
         return self._origins.written(path)
 
+    def taken_out(self, name: str) -> tuple[tuple[Label, ...], str]:
+        """Labels and help about a missing layer that `remove` took out of the base; empty for any other."""
+        return self._origins.taken_out(name)
+
     @property
     def source_files(self) -> tuple[str, ...]:
         """The files it was read from: its own, then what it extends; the order of diagnostics."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from n2nspec.diagnostics import (
@@ -19,15 +21,45 @@ from n2nspec.diagnostics import (
     describe_value,
     did_you_mean,
     fail,
+    listing,
+    quote,
+    render_path,
 )
 from n2nspec.spec.source import plain
-from n2nspec.spec.text import Path, Place
-from n2nspec.spec.trace import Origin, Settings, Traced, Where
+from n2nspec.spec.text import Lines, Path, Place
+from n2nspec.spec.trace import Origin, Traced, Where
 
-__all__ = ["apply_overrides", "parse_override"]
+__all__ = ["Overrides", "apply_overrides", "parse_override", "parse_overrides"]
 
 DEFAULT_TYPES: Mapping[Path, str] = {("train", "loss"): "MSE", ("train", "optimizer"): "Adam"}
 """What `train.optimizer.lr` refers to when the spec leaves the optimizer to its default."""
+
+
+class Overrides(dict[str, Any]):
+    """Values by dotted key, with the text that each was given in, which is what a diagnostic shows."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+
+def parse_overrides(settings: Iterable[str]) -> Overrides:
+    """What several `KEY=VALUE` say; of a key given twice the last counts.
+
+    Raises:
+        DiagnosticError: settings without a key or `=`; all of them.
+    """
+    found = Overrides()
+    wrong: list[Diagnostic] = []
+    for setting in settings:
+        try:
+            key, value = parse_override(setting)
+        except DiagnosticError as error:
+            wrong += error.diagnostics
+        else:
+            found[key], found.texts[key] = value, setting
+    if wrong:
+        raise DiagnosticError(wrong)
+    return found
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -40,17 +72,100 @@ def parse_override(text: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise fail("E117", f"expected KEY=VALUE; received {describe_value(text)}", file=COMMAND_LINE,
-                   help="for example --set train.epochs=20")  # fmt: skip
+        line = Lines(COMMAND_LINE, text.replace("\n", " "))
+        message = f"expected KEY=VALUE; received {describe_value(text)}"
+        span = line.span(1, 1, 1, len(key) + 1) if equals == "" else line.span(1, 1, 1, 2)
+        raise DiagnosticError([
+            Diagnostic(code="E117", message=message, file=COMMAND_LINE, span=span,
+                       help="for example --set train.epochs=20")
+        ])  # fmt: skip
     return key.strip(), _parse_value(value.strip())
 
 
 def _parse_value(text: str) -> Any:
+    return tomllib.loads(f"value = {text}")["value"] if _is_toml(text) else text
+
+
+def _is_toml(text: str) -> bool:
+    """Whether a text is one value of TOML."""
     try:
-        document = tomllib.loads(f"value = {text}")
+        return tomllib.loads(f"value = {text}").keys() == {"value"}
     except (ValueError, RecursionError):
-        return text
-    return document["value"] if document.keys() == {"value"} else text
+        return False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One override as a text of its own. Its places are by path in the document, and found only when needed.
+
+    Attributes:
+        line: what the author wrote, or what it is in TOML for a value from Python.
+        number: which of the overrides it is, from 1: the line of its spans.
+        parts: its key.
+        path: the key as far as it could be followed: an index in place of a layer's name.
+    """
+
+    line: str
+    number: int
+    parts: tuple[str, ...]
+    path: Path = ()
+    file: str = field(default=COMMAND_LINE, init=False)
+
+    @cached_property
+    def places(self) -> Mapping[Path, Place]:
+        after = self.parts
+        return {
+            (*self.path[: len(path)], *path[len(after) :]): place
+            for path, place in self.written.items()
+            if path[: len(after)] == after[: len(path)]
+        }
+
+    @cached_property
+    def written(self) -> Mapping[Path, Place]:
+        """Places by path in the text."""
+        from n2nspec.spec.positions_toml import positions  # the parser of positions, only when needed
+
+        key, _, value = self.line.partition("=")
+        text = self.line if _is_toml(value.strip()) else f"{key}= 0"
+        found = {
+            path: Place(key=self._here(place.key), value=self._here(place.value))
+            for path, place in positions(Lines(COMMAND_LINE, text)).items()
+        }
+        if self.parts not in found or text != self.line:
+            start = len(self.line) - len(value.lstrip()) if value.strip() else len(self.line)
+            span = self._span(start, len(self.line.rstrip()))
+            known = found.get(self.parts)
+            found[self.parts] = Place(
+                key=known.key if known else self._span(0, len(key.rstrip())), value=span
+            )
+        return found
+
+    def at(self, position: int | None) -> Span:
+        """The span of a part of the key; of all of it for None."""
+        place = self.written.get(self.parts[: position + 1]) if position is not None else None
+        return place.key if place is not None else self._span(0, len(self.line.partition("=")[0].rstrip()))
+
+    def value(self) -> Span:
+        return self.written[self.parts].value
+
+    def _here(self, span: Span) -> Span:
+        last = span.end_column if span.end_line == span.line else len(span.text or "") + 1
+        return Span(file=COMMAND_LINE, line=self.number, column=span.column, end_line=self.number,
+                    end_column=last, text=self.line.split("\n")[span.line - 1])  # fmt: skip
+
+    def _span(self, start: int, end: int) -> Span:
+        first = self.line.split("\n")[0]
+        start, end = min(start, len(first)), min(max(end, start + 1), len(first) + 1)
+        return Span(file=COMMAND_LINE, line=self.number, column=start + 1, end_line=self.number,
+                    end_column=end + 1, text=first)  # fmt: skip
+
+
+class _LeadsNowhereError(Exception):
+    """A key that cannot be followed; `position` is the part of it that is at fault, None all of it."""
+
+    def __init__(self, position: int | None, message: str, help: str) -> None:
+        super().__init__(message)
+        self.position, self.message, self.help = position, message, help
 
 
 def apply_overrides(document: Traced, overrides: Mapping[str, Any], *, file: str = "") -> Traced:
@@ -68,25 +183,30 @@ def apply_overrides(document: Traced, overrides: Mapping[str, Any], *, file: str
     if not overrides:
         return document
     changed = copy.deepcopy(document.value)
-    elsewhere: dict[Path, Place] = {}
+    where = document.where
+    texts = overrides.texts if isinstance(overrides, Overrides) else {}
     wrong: list[Diagnostic] = []
+
+    def refused(code: str, message: str, help: str, span: Span) -> None:
+        wrong.append(Diagnostic(code=code, message=message, file=file, span=span, path=key, help=help))
+
     for number, (key, value) in enumerate(overrides.items(), start=1):
-        place = _place(key, value, number)
+        parts = _split(key)
+        setting = Setting(texts.get(key) or f"{key} = {_spelt(value)}", number, parts)
         try:
-            parts = _split(key)
+            if not parts:
+                raise _LeadsNowhereError(
+                    None, f"{quote(key)} is not a dotted key", "for example train.optimizer.lr"
+                )
             _refuse(parts, changed)
-            _put(changed, parts, plain(value, key), place, elsewhere)
+            where = _put(changed, setting, plain(value, key), where)
+        except _LeadsNowhereError as error:
+            refused("E117", error.message, error.help, setting.at(error.position))
         except DiagnosticError as error:
-            wrong += [
-                Diagnostic(code=d.code, message=d.message, file=file, span=place.key, path=key, help=d.help)
-                for d in error.diagnostics
-            ]
+            for found in error.diagnostics:
+                refused(found.code, found.message, found.help, setting.value())
     if wrong:
         raise DiagnosticError(wrong)
-    settings = Settings(places=elsewhere)
-    where = document.where
-    for path in sorted(elsewhere, key=len):
-        where = _placed(where, path, Where(Origin(settings, path)))
     return Traced(changed, where)
 
 
@@ -98,87 +218,87 @@ def _placed(where: Where, path: Path, new: Where) -> Where:
     return Where(where.origin, {**where.parts, path[0]: part})
 
 
-def _refuse(parts: list[str], document: dict[str, Any]) -> None:
+def _refuse(parts: tuple[str, ...], document: dict[str, Any]) -> None:
     """What would have no effect: a base has been read already, and a new variable is used nowhere."""
     if parts[0] == "extends":
-        raise fail("E117", "extends cannot be set from outside", help="name another spec instead")
+        raise _LeadsNowhereError(0, "extends cannot be set from outside", "name another spec instead")
     known = document.get("vars", {})
     if parts[0] == "vars" and len(parts) > 1 and isinstance(known, dict) and parts[1] not in known:
         help = did_you_mean(parts[1], known) or "the spec declares no variables"
-        raise fail("E117", f"there is no variable {describe_value(parts[1])}", help=help)
+        raise _LeadsNowhereError(1, f"there is no variable {describe_value(parts[1])}", help)
 
 
-def _place(key: str, value: Any, number: int) -> Place:
-    shown = describe_value(value)
-    start = len(key) + 3
-    text = f"{key} = {shown}"
-
-    def span(first: int, last: int) -> Span:
-        return Span(
-            file=COMMAND_LINE, line=number, column=first + 1, end_line=number, end_column=last + 1, text=text
-        )
-
-    return Place(key=span(0, len(key)), value=span(start, len(text)))
+def _spelt(value: Any) -> str:
+    """A value from Python as TOML writes it, on one line; only to be shown."""
+    if isinstance(value, Mapping):
+        pairs = [f"{render_path([str(key)])} = {_spelt(item)}" for key, item in value.items()]
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_spelt, value))}]"
+    return describe_value(value)
 
 
-def _split(key: str) -> list[str]:
-    """The parts of a dotted key, which may be quoted as in TOML."""
+def _split(key: str) -> tuple[str, ...]:
+    """The parts of a dotted key, which may be quoted as in TOML; none for what is no key."""
     try:
         document: Any = tomllib.loads(f"{key} = 0")
     except (ValueError, RecursionError):
-        document = {}
-    parts = []
+        return ()
+    parts: list[str] = []
     while isinstance(document, dict) and len(document) == 1:
         ((part, document),) = document.items()
         parts.append(part)
-    if document != 0 or not parts:
-        raise fail(
-            "E117", f"{describe_value(key)} is not a dotted key", help="for example train.optimizer.lr"
-        )
-    return parts
+    return tuple(parts) if document == 0 else ()
 
 
-def _put(document: Any, parts: list[str], value: Any, place: Place, elsewhere: dict[Path, Place]) -> None:
+def _put(document: Any, setting: Setting, value: Any, where: Where) -> Where:
+    """Puts a value into the document, and makes the tables around it; the places with those of the new."""
     path: Path = ()
-    for position, part in enumerate(parts):
-        last = position == len(parts) - 1
+    made: list[Path] = []
+    for position, part in enumerate(setting.parts):
+        last = position == len(setting.parts) - 1
+        before = render_path(setting.parts[:position])
         step: str | int = part
         if isinstance(document, list):
-            step = _index(document, part, ".".join(parts[:position]))
+            step = _index(document, part, before, position)
         elif not isinstance(document, dict):
-            raise fail(
-                "E117", f"{'.'.join(parts[:position])} is {describe_value(document)}, which has no keys"
-            )
+            message = f"{before} is {describe_value(document)}, which has no keys"
+            raise _LeadsNowhereError(position, message, f"{before}=… sets it as a whole")
         path = (*path, step)
         if last:
             document[step] = value
-            for old in [known for known in elsewhere if known[: len(path)] == path]:
-                del elsewhere[old]
-            elsewhere[path] = place
+            made.append(path)
         elif isinstance(document, dict) and step not in document:
             kind = DEFAULT_TYPES.get(path)
             document[step] = {"type": kind} if kind else {}
-            elsewhere[path] = place
+            made.append(path)
         document = document[step]
+    placed = Setting(setting.line, setting.number, setting.parts, path)
+    for new in made:
+        where = _placed(where, new, Where(Origin(placed, new)))
+    return where
 
 
-def _index(items: list[Any], part: str, where: str) -> int:
+def _index(items: list[Any], part: str, before: str, position: int) -> int:
     """The index in a list: a number, or the name of one of its tables."""
-    names = [
-        item["name"] for item in items if isinstance(item, Mapping) and isinstance(item.get("name"), str)
+    named = [
+        (item["name"], index)
+        for index, item in enumerate(items)
+        if isinstance(item, Mapping) and isinstance(item.get("name"), str)
     ]
+    span = f"{before}.0 to {before}.{len(items) - 1}" if len(items) > 1 else f"{before}.0"
     if part.isascii() and part.isdigit():
-        if int(part) < len(items):
+        if len(part) < 10 and int(part) < len(items):
             return int(part)
         count = "1 entry" if len(items) == 1 else f"{len(items)} entries"
-        raise fail("E117", f"{where} has {count}; there is no {part}", help="the first is 0")
-    found = [
-        index for index, item in enumerate(items) if isinstance(item, Mapping) and item.get("name") == part
-    ]
+        message = f"{before} has {count}; there is no {part}"
+        raise _LeadsNowhereError(position, message, f"use {span}: the first is 0" if items else "")
+    found = [index for name, index in named if name == part]
     if len(found) == 1:
         return found[0]
     if found:
-        raise fail(
-            "E117", f"{where} has {len(found)} entries named {describe_value(part)}", help="use an index"
-        )
-    raise fail("E117", f"{where} has no entry named {describe_value(part)}", help=did_you_mean(part, names))
+        indices = listing([f"{before}.{index}" for index in found], "or")
+        message = f"{before} has {len(found)} entries named {describe_value(part)}"
+        raise _LeadsNowhereError(position, message, f"use an index: {indices}")
+    help = did_you_mean(part, [name for name, _ in named]) or f"its entries have no names: use {span}"
+    raise _LeadsNowhereError(position, f"{before} has no entry named {describe_value(part)}", help)

@@ -128,7 +128,7 @@ def _without_sources(table: Any) -> Any:
     """A wrong layer's table without what it reads: that is never its own name."""
     if not isinstance(table, Mapping):
         return table
-    return {key: value for key, value in table.items() if key != "from"}
+    return {key: value for key, value in table.items() if key not in ("from", "share")}
 
 
 def _is_stage(key: str, value: Any) -> bool:
@@ -162,9 +162,9 @@ def _stand_in(table: Any) -> Entry:
     given: Mapping[str, Any] = table if isinstance(table, Mapping) else {}
     name, source = given.get("name"), given.get("from")
     sources: str | tuple[str, ...] | None = ()
-    if isinstance(source, list) and all(isinstance(item, str) for item in source):
+    if isinstance(source, list) and all(isinstance(item, str) and item for item in source):
         sources = tuple(source)
-    elif isinstance(source, str) or "from" not in given:  # without one, the layer before
+    elif (isinstance(source, str) and source) or "from" not in given:  # without one, the layer before
         sources = source
     return _UnsoundEntry.model_construct(
         type=_kind(given), name=name if isinstance(name, str) else None, from_=sources

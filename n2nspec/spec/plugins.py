@@ -34,7 +34,8 @@ NO_LAYERS = {"spec_version", "name", "description", "plugins", "input", "output"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginFile:
-    """A plugin as it was run. `name` is its path from the spec's folder, with `/` between the parts."""
+    """A plugin as it was run. `name` is its path from the spec's folder, with `/` between the parts; that of
+    a base in a folder elsewhere is its path from there."""
 
     name: str
     content: bytes
@@ -46,7 +47,7 @@ class Plugins:
 
     Attributes:
         layers: layer types by the name used in a spec, aliases included.
-        files: those that were run.
+        files: those that were run, in order.
         problems: what is wrong with them.
         missing: a layer type may be unknown only because a plugin did not run.
     """
@@ -83,10 +84,17 @@ def open_plugins(
     problems: list[Diagnostic] = []
     for index, name in enumerate(named):
         span = origins.locate(("plugins", index))
-        found = _from_file(name, _folder(span, origins, folder), layers)
+        start = _folder(span, origins, folder)
+        found = _from_file(name, start, layers)
+        for read in found.files:
+            file = replace(read, name=_from_top(read.name, start, origins, folder))
+            if any(other.name == file.name and other.content != file.content for other in files):
+                message = f"another plugin is called {quote(file.name)}, too"
+                found = _wrong("E136", message, "give one of the two files another name")
+            else:
+                files.append(file)
         problems += (_placed(problem, span, index, origins) for problem in found.problems)
         layers |= found.layers
-        files += found.files
     missing = bool(problems)
     unknown = _types(document) - ENTRIES.keys() - layers.keys()
     if unknown and not missing:
@@ -177,6 +185,12 @@ def _folder(span: Span | None, origins: Origins, folder: FilePath | None) -> Fil
     """Where a name under `plugins` starts: the folder of the file that it is written in."""
     file = span.file if span is not None and span.file != COMMAND_LINE else origins.file
     return FilePath(file).parent if file else folder or FilePath()
+
+
+def _from_top(name: str, start: FilePath, origins: Origins, folder: FilePath | None) -> str:
+    """The path of a plugin, which is below `start`, from the folder of the spec that was asked for."""
+    path = os.path.relpath(start / name, _folder(None, origins, folder))
+    return name if path.split(os.sep)[0] == os.pardir else FilePath(path).as_posix()
 
 
 def _refusal(named: list[str], origins: Origins) -> Diagnostic:

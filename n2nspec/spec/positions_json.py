@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import tree_sitter_json
 from tree_sitter import Language, Parser
 
-from n2nspec.diagnostics import Span
+from n2nspec.diagnostics import Span, quote
+from n2nspec.spec.syntax import Twice
 from n2nspec.spec.text import Lines, Path, Place
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-__all__ = ["duplicate", "positions"]
+__all__ = ["duplicates", "positions"]
 
 
 def positions(lines: Lines) -> Mapping[Path, Place]:
@@ -29,17 +30,20 @@ def positions(lines: Lines) -> Mapping[Path, Place]:
     return {(): Place(key=opening, value=opening), **{path: place for path, place, _ in _walk(lines, root)}}
 
 
-def duplicate(lines: Lines) -> tuple[Span, Span] | None:
-    """The two places of the first key that an object has twice."""
-    seen: dict[Path, Span] = {}
+def duplicates(lines: Lines) -> list[Twice]:
+    """Every key that an object has again, in the order of the text."""
+    found: list[Twice] = []
+    seen: dict[tuple[int, str], Span] = {}
     root = _root(lines)
-    for path, place, is_item in _walk(lines, root) if root else ():
-        if is_item:
-            continue
-        if path in seen:
-            return seen[path], place.key
-        seen[path] = place.key
-    return None
+    for path, place, owner in _walk(lines, root) if root else ():
+        key = path[-1]
+        if isinstance(key, str):
+            first = seen.setdefault((owner, key), place.key)
+            if first is not place.key:
+                found.append(
+                    Twice(first=first, second=place.key, message=f"the key {quote(key)} is written twice")
+                )
+    return sorted(found, key=lambda twice: (twice.second.line, twice.second.column))
 
 
 # strings, to be passed over, and the exponents that JSON allows and the grammar (0.24) does not
@@ -53,8 +57,8 @@ def _root(lines: Lines) -> Node | None:
     return next((node for node in tree.root_node.named_children if node.type == "object"), None)
 
 
-def _walk(lines: Lines, root: Node) -> Iterator[tuple[Path, Place, bool]]:
-    """Path, place, and whether it is an item of a list; objects before their values, in no other order."""
+def _walk(lines: Lines, root: Node) -> Iterator[tuple[Path, Place, int]]:
+    """Path, place, and the object or list it is in; objects before their values, in no other order."""
     waiting: list[tuple[Path, Node]] = [((), root)]
     while waiting:
         path, node = waiting.pop()
@@ -64,11 +68,11 @@ def _walk(lines: Lines, root: Node) -> Iterator[tuple[Path, Place, bool]]:
                 if key is None or value is None or key.text is None:
                     continue
                 part = (*path, json.loads(key.text, strict=False))
-                yield part, Place(key=lines.of(key), value=lines.of(value)), False
+                yield part, Place(key=lines.of(key), value=lines.of(value)), node.id
                 waiting.append((part, value))
         elif node.type == "array":
             items = (item for item in node.named_children if item.type != "comment")
             for index, item in enumerate(items):
                 span = lines.of(item)
-                yield (*path, index), Place(key=span, value=span), True
+                yield (*path, index), Place(key=span, value=span), node.id
                 waiting.append(((*path, index), item))

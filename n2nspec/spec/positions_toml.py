@@ -15,7 +15,7 @@ from n2nspec.spec.text import Lines, Path, Place
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-__all__ = ["positions"]
+__all__ = ["key_parts", "key_text", "positions"]
 
 
 def positions(lines: Lines) -> Mapping[Path, Place]:
@@ -43,13 +43,13 @@ class _Walk:
 
     def table(self, node: Node) -> None:
         header, *rest = node.named_children
-        keys = _key_parts(header)
+        keys = key_parts(header)
         # the brackets are the anonymous children around the key
         brackets = [child for child in node.children if child.type in ("[", "[[", "]", "]]")]
         span = self.lines.of(brackets[0], brackets[-1])
         path: Path = ()
         for index, key in enumerate(keys):
-            path = (*path, _text(key))
+            path = (*path, key_text(key))
             last = index == len(keys) - 1
             if last and node.type == "table_array_element":
                 self.places.setdefault(path, Place(key=self.lines.of(key), value=span))
@@ -69,9 +69,9 @@ class _Walk:
         children = [child for child in node.named_children if child.type != "comment"]
         if len(children) != 2:
             return
-        keys, value = _key_parts(children[0]), children[1]
+        keys, value = key_parts(children[0]), children[1]
         for key in keys:
-            path = (*path, _text(key))
+            path = (*path, key_text(key))
             span = self.lines.of(key)
             if key is not keys[-1]:
                 self.places.setdefault(path, Place(key=span, value=span))
@@ -92,7 +92,7 @@ class _Walk:
                 self.value((*path, index), item)
 
 
-def _key_parts(node: Node) -> list[Node]:
+def key_parts(node: Node) -> list[Node]:
     """`a.b."c"` as three nodes; the grammar nests to the left."""
     parts: list[Node] = []
     while node.type == "dotted_key":
@@ -101,7 +101,8 @@ def _key_parts(node: Node) -> list[Node]:
     return [node, *reversed(parts)]
 
 
-def _text(key: Node) -> str:
+def key_text(key: Node) -> str:
+    """A part of a key without its quotes."""
     assert key.text is not None
     text = key.text.decode()
     return text if key.type == "bare_key" else str(tomllib.loads(f"key = {text}")["key"])

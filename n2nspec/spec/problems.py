@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from n2nspec.diagnostics import (
@@ -20,15 +19,23 @@ from n2nspec.diagnostics import (
     Diagnostic,
     closest,
     describe_value,
-    did_you_mean,
     in_source_order,
     quote,
     render_path,
 )
-from n2nspec.spec.entries import ENTRIES, Entry
-from n2nspec.spec.models import TABLES, UNIONS, Require, Spec
+from n2nspec.spec.keys import (
+    SYNONYMS,
+    Found,
+    field_names,
+    missing_key,
+    model_at,
+    table_name,
+    type_problem,
+    union_at,
+    unknown_key,
+)
 from n2nspec.spec.origins import Origins
-from n2nspec.spec.sentences import sentence
+from n2nspec.spec.sentences import respelt, sentence
 from n2nspec.spec.text import Path
 from n2nspec.spec.trace import Problems, is_unknown
 
@@ -36,25 +43,6 @@ __all__ = ["problems", "tame", "wrong_places"]
 
 INTEGERS = range(-(2**63), 2**63)
 """What TOML promises to hold. Much longer ones cannot even be printed."""
-
-
-LANGUAGE: Mapping[type[BaseModel], tuple[str, ...]] = {
-    Spec: ("extends", "remove", "vars", "defaults", "blocks"),
-    Require: ("check",),
-    Entry: ("block", "repeat", "before", "after"),
-}
-"""Keys that the stages before take out: an author may have meant one of them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A mistake before it is given its place. `path` leads to the value, or with `key` to the key."""
-
-    code: str
-    message: str
-    path: Path
-    key: bool = False
-    help: str = ""
 
 
 def problems(
@@ -211,31 +199,41 @@ def _without_echoes(found: list[Found]) -> Iterator[Found]:
         if item.code == "E111":
             missing.setdefault(item.path[:-1], []).append(str(item.path[-1]))
     meant = {
-        (*item.path[:-1], closest(item.path[-1], missing[item.path[:-1]]))
+        (*item.path[:-1], _meant(item.path[-1], missing[item.path[:-1]]))
         for item in found
         if item.code == "E110" and item.path[:-1] in missing
     }
     return (item for item in found if not (item.code == "E111" and item.path in meant))
 
 
+def _meant(key: str | int, missing: list[str]) -> str | None:
+    return closest(SYNONYMS.get(str(key), key), missing)
+
+
 def _translate(detail: ErrorDetails, document: Mapping[str, Any]) -> Found:
     path, is_key = _path(detail)
     kind, context = detail["type"], detail.get("ctx") or {}
     if kind.startswith("union_tag"):
-        return _type_problem(path, detail, document)
+        return type_problem(path, detail, document)
     if kind == "extra_forbidden":
-        return _unknown_key(path, document)
-    if kind == "missing":
-        return _missing_key(path, document)
+        return unknown_key(path, document)
+    if kind == "missing" and isinstance(path[-1], str):
+        return missing_key(path, document)
+    if kind == "missing":  # an entry of a list of fixed length
+        path, kind = path[:-1], "too_few"
     field = context.get("field")
     if field is not None:  # fields that contradict each other: the layer says which one to look at
-        code, path, what, text = "E115", (*path, str(field)), _table_name(path, document), detail["msg"]
+        code, path, what, text = "E115", (*path, str(field)), table_name(path, document), detail["msg"]
     else:
-        code, text = sentence(detail)
+        if "item" in context:
+            path = (*path, context["item"])
+            detail["input"] = detail["input"][context["item"]]
+        code, text = sentence({**detail, "type": kind})
         what = _what(path)
     if is_key:
         text = text.partition("; received ")[0]  # the key is what the message begins with
-    help = context.get("help") or _nearest(code, detail) or _help(code, path, detail["input"], document)
+    help = context.get("help") or _nearest(code, detail) or respelt(detail)
+    help = help or _help(code, path, detail["input"], document)
     return Found(code=code, message=f"{what}: {text}" if what else text, path=path, key=is_key, help=help)
 
 
@@ -255,109 +253,10 @@ def _path(detail: ErrorDetails) -> tuple[Path, bool]:
     return path, is_key
 
 
-def union_at(path: Path) -> Mapping[str, type[BaseModel]] | None:
-    """The models that `type` chooses from at a path, if it does."""
-    return UNIONS.get(tuple("*" if isinstance(part, int) else part for part in path))
-
-
-def model_at(path: Path, document: Any) -> type[BaseModel] | None:
-    """The model of the table at a path."""
-    models = union_at(path)
-    if models is None:
-        return TABLES.get(path)
-    table = _value(path, document)
-    name = table.get("type") if isinstance(table, Mapping) else None
-    return models.get(name) if isinstance(name, str) else None
-
-
-def _value(path: Path, document: Any) -> Any:
-    for part in path:
-        document = document[part]
-    return document
-
-
-def field_names(model: type[BaseModel]) -> dict[str, str]:
-    """Description by key, as it is written in a spec."""
-    return {field.alias or name: field.description or "" for name, field in model.model_fields.items()}
-
-
 def _what(path: Path) -> str:
     """The last key, with indices after it: `x[1]`."""
     start = max((i for i, part in enumerate(path) if isinstance(part, str)), default=0)
     return render_path(path[start:])
-
-
-def _table_name(path: Path, document: Any) -> str:
-    if not path:
-        return "the spec"
-    model = model_at(path, document)
-    if union_at(path) is not None and model is not None:
-        return str(_value(path, document)["type"])
-    return f"[{render_path(path)}]"
-
-
-def _unknown_key(path: Path, document: Any) -> Found:
-    parent, key = path[:-1], str(path[-1])
-    model = model_at(parent, document)
-    known = list(field_names(model)) if model else []
-    written = [*known, *LANGUAGE.get(model if model in TABLES.values() else Entry, ())] if model else []
-    near = closest(key, written)
-    if model is not None and issubclass(model, Entry) and key in model.inferred:
-        help = f"leave {key} out: it follows from the layer before"
-    elif near == key:  # a word of the language that has no meaning here
-        help = f"{key} means something only in a spec that `extends` another"
-    elif near is not None:
-        help = f"did you mean {quote(near)}?"
-    else:
-        help = did_you_mean("", [name for name in known if name not in _value(parent, document)])
-    table = _table_name(parent, document)
-    return Found(code="E110", message=f"unknown key {quote(key)} in {table}", path=path, key=True, help=help)
-
-
-def _missing_key(path: Path, document: Any) -> Found:
-    parent, key = path[:-1], str(path[-1])
-    model = model_at(parent, document)
-    description = field_names(model).get(key, "") if model else ""
-    table = _table_name(parent, document)
-    return Found(
-        code="E111",
-        message=f"{table} needs {quote(key)}",
-        path=path,
-        help=f"add {key}: {description}" if description else f"add {key}",
-    )
-
-
-def _type_problem(path: Path, detail: ErrorDetails, document: Any) -> Found:
-    """A table whose `type` is absent, misspelt or no name at all."""
-    models = union_at(path)
-    assert models is not None
-    table = _value(path, document)
-    what = "layer" if models is ENTRIES else str(path[-1])
-    article = "an" if what[0] in "aeiou" else "a"
-    if "type" not in table:
-        known = {name for model in models.values() for name in field_names(model)}
-        kinds = ["type", *(("block",) if models is ENTRIES else ())]
-        near = next((key for key in table if key not in known and closest(key, kinds)), None)
-        if near is not None:
-            message = f"unknown key {quote(near)} in {article} {what}"
-            help = did_you_mean(near, kinds)
-            return Found(code="E110", message=message, path=(*path, near), key=True, help=help)
-        return Found(code="E111", message=f'{article} {what} needs "type"', path=(*path, "type"),
-                     help=f"add type: {_choose(models)}")  # fmt: skip
-    name = table["type"]
-    if not isinstance(name, str):
-        code, text = sentence({**detail, "type": "string_type", "input": name})
-        return Found(code=code, message=f"type: {text}", path=(*path, "type"), help=_choose(models))
-    return Found(
-        code="E116" if models is ENTRIES else "E114",
-        message=f"unknown {what} type {quote(name)}",
-        path=(*path, "type"),
-        help=did_you_mean(name, models),
-    )
-
-
-def _choose(models: Mapping[str, Any]) -> str:
-    return did_you_mean("", models)
 
 
 def _nearest(code: str, detail: ErrorDetails) -> str:
@@ -373,6 +272,9 @@ def _help(code: str, path: Path, value: Any, document: Any) -> str:
     """What the field is for."""
     if code == "E112" and union_at((*path, 0)) is not None and isinstance(value, Mapping):
         return f"write [[{render_path(path)}]], with two brackets, above each layer"
+    near = closest(value, union_at(path) or ()) if code == "E112" else None
+    if near is not None:
+        return f"write {path[-1]} = {{ type = {quote(near)} }}"
     for length in range(len(path), 0, -1):
         key = path[length - 1]
         model = model_at(path[: length - 1], document)

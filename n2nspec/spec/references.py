@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from n2nspec.diagnostics import quote
+from n2nspec.diagnostics import Label, quote
 from n2nspec.spec.blocks import INPUT
 from n2nspec.spec.limits import measure
+from n2nspec.spec.origins import NOWHERE, Origins
 from n2nspec.spec.trace import UNKNOWN, Problems, Traced, Where
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Body", "Group", "Inputs", "Layer", "References", "Target"]
 
 
+NAME_ONE = "name a layer or the input; without `from`, a layer reads the one before it"
+
+
 @dataclass(slots=True, eq=False)
 class Layer:
     """A layer of the flat list; `name` is None where the graph chooses it."""
@@ -31,6 +35,7 @@ class Layer:
     entry: Traced
     name: str | None
     reads: Inputs
+    body: Body
 
     @property
     def result(self) -> Layer:
@@ -41,13 +46,14 @@ class Layer:
 class Group:
     """What a name stands for when that is several layers: the use of a block, or repetitions.
 
-    `known` is False where a mistake in it hides some names.
+    `known` is False where a mistake in it hides some names, `counted` where numbered ones are not certain.
     """
 
     local: dict[str, Target]
     last: Target | None
     result: Layer | None = None
     known: bool = True
+    counted: bool = True
 
     def names(self) -> list[str]:
         """What it has inside."""
@@ -85,6 +91,9 @@ class Body:
     local: dict[str, Target] = field(default_factory=dict)
     owners: dict[str, Where] = field(default_factory=dict)
     broken: bool = False
+    """A mistake, or what is not known, hides names."""
+    uncounted: bool = False
+    """So it does, but only names that layers without one are given: which of them is relu2?"""
     _counts: dict[str, Iterator[int]] = field(default_factory=dict)
 
     def free(self, kind: str) -> str:
@@ -108,13 +117,20 @@ class Body:
 
     def hidden(self, name: str) -> bool:
         """Whether a mistake elsewhere may be the reason why a name is not known."""
-        if self.broken:
+        first, *rest = name.split(".")
+        if self.broken or (self.uncounted and first[-1:].isdigit()):
             return True
-        target = self.local.get(name.partition(".")[0])
-        while isinstance(target, Group):
-            if not target.known:
-                return True
-            target = target.last
+        target = self.local.get(first)
+        for part in [*rest, ""]:
+            inner: Target | None = None
+            while isinstance(target, Group):
+                if not target.known or (not target.counted and part[-1:].isdigit()):
+                    return True
+                inner = target.local.get(part)
+                if inner is not None:
+                    break
+                target = target.last
+            target = inner
         return False
 
 
@@ -125,7 +141,10 @@ class References:
         TooLargeError: together they list too many names.
     """
 
-    def __init__(self, top: Body, layers: list[Layer], problems: Problems, budget: Budget) -> None:
+    def __init__(
+        self, top: Body, layers: list[Layer], problems: Problems, budget: Budget, origins: Origins = NOWHERE
+    ) -> None:
+        self._origins = origins
         self._top = top
         self._problems = problems
         self._budget = budget
@@ -140,8 +159,9 @@ class References:
         self._known = dict.fromkeys([top.input, *top.local, *self._automatic.values(), *named])
         for layer in layers:
             budget.entry = layer.entry.where
-            self._sources[id(layer)] = self._resolve(layer.reads)
-        self._referenced = {
+            self._sources[id(layer)] = self.resolve(layer.reads)
+        self._shares = {id(layer): found for layer in layers if (found := self._share(layer))}
+        self._referenced = {id(owner) for _, owner in self._shares.values()} | {
             id(source)
             for layer in layers
             if not self._implied(layer)
@@ -165,6 +185,10 @@ class References:
         sources = self._from(layer)
         if sources is not None:
             changes["from"] = sources
+        if id(layer) in self._shares:
+            share, owner = self._shares[id(layer)]
+            written = self._name(owner) if isinstance(owner, Layer) else owner
+            changes["share"] = Traced(UNKNOWN if written is None else written, share.where)
         without = ("from",) if sources is None and "from" in entry.value else ()
         if not changes and not without:
             return entry
@@ -198,6 +222,14 @@ class References:
                 automatic[id(layer)] = body.free(kind.lower())
         return automatic
 
+    def _share(self, layer: Layer) -> tuple[Traced, Source | None] | None:
+        """What a layer's `share` names, seen from where it was written; None for a layer without one."""
+        share = layer.entry.get("share") if isinstance(layer.entry.value, dict) else None
+        if share is None or not isinstance(share.value, str) or not share.value:
+            return None
+        found = self._one(share, layer.body)
+        return share, found[0] if found else None
+
     def _name(self, layer: Layer) -> str | None:
         return layer.name or self._automatic.get(id(layer))
 
@@ -224,7 +256,7 @@ class References:
             return reads.names
         return Traced(names[0] if len(names) == 1 and isinstance(given, str) else names, where)
 
-    def _resolve(self, reads: Inputs) -> list[Source] | None:
+    def resolve(self, reads: Inputs) -> list[Source] | None:
         """What an entry reads; None when that is not known, for a mistake that is reported."""
         if reads.names is None:
             return [reads.node if reads.node is not None else self._top.input]
@@ -240,13 +272,20 @@ class References:
         entries = [names] if isinstance(names.value, str) else names.value
         if isinstance(entries, list) and not isinstance(names.value, str):
             entries = list(names.entries())
-        if not isinstance(entries, list) or not all(isinstance(entry.value, str) for entry in entries):
-            self._problems.wrong_type(names, "from", "a name or a list of names")
+        if not isinstance(entries, list):
+            self._problems.wrong_type(names, "from", "a name or a list of names", help=NAME_ONE)
             return None
-        if not all(entry.value for entry in entries) or not entries:
-            self._problems.add(
-                names.where, "E113", "from: expected at least one name, and none of them empty"
-            )
+        for entry in entries:
+            if not isinstance(entry.value, str):
+                self._problems.wrong_type(entry, "from", "a name", help=NAME_ONE)
+                return None
+            if not entry.value:
+                message = 'from: expected a name that is not empty; received ""'
+                self._problems.add(entry.where, "E113", message, help=NAME_ONE)
+                return None
+        if not entries:
+            message = "from: expected at least one name; received []"
+            self._problems.add(names.where, "E113", message, help=NAME_ONE)
             return None
         sources: list[Source] = []
         known = True
@@ -265,10 +304,11 @@ class References:
         target = body.dotted(name.value)
         if target is not None:
             return [target.result] if target.result is not None else None
-        if body.hidden(name.value):
-            return None
         if body.block is None and name.value in self._known:
             return [name.value]
+        if body.hidden(name.value):
+            return None
+        labels: tuple[Label, ...] = ()
         owner, _, rest = name.value.rpartition(".")
         outer = body.dotted(owner) if owner else None
         if isinstance(outer, Group):
@@ -281,13 +321,14 @@ class References:
                 help = "a block reads what its use names in `from`; inside, that is called in, or in1, in2, …"
         else:
             message = f"there is no layer or input named {quote(name.value)}"
-            help = self._problems.suggest(name.value, self._known)
-        self._problems.add(name.where, "E203", message, help=help)
+            labels, help = self._origins.taken_out(name.value)
+            help = help or self._problems.suggest(name.value, self._known)
+        self._problems.add(name.where, "E203", message, help=help, labels=labels)
         return None
 
     def _input(self, name: Traced, body: Body) -> list[Source] | None:
         assert body.inputs is not None
-        sources = self._resolve(body.inputs)
+        sources = self.resolve(body.inputs)
         number = name.value.removeprefix("in")
         if sources is None or not number:
             return sources

@@ -2,8 +2,8 @@
 
 In: the layer types. Out: one schema for the TOML and the JSON spelling, made from the models that `load`
 validates with, so that it knows what they know; and besides, the language around them: `"${…}"`, variables,
-defaults, blocks, `extends`. What it refuses `load` refuses too, but for blocks and defaults that no layer
-uses; `load` knows more: whether names exist, whether shapes fit, whether fields contradict each other.
+defaults, blocks, `extends`. What it refuses `load` refuses too; `load` knows more: whether names exist,
+whether shapes fit, whether fields contradict each other.
 
 Draft-07, on which the editors agree: taplo validates with it and finds `definitions`, Tombi and VS Code's
 JSON support read all of it, and newer drafts are only partly known to each of them. A layer is `oneOf` its

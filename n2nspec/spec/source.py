@@ -58,26 +58,22 @@ def read(path: FilePath) -> Source:
     """Reads a spec file.
 
     Raises:
-        DiagnosticError: the file cannot be read, or is not valid TOML or JSON; the first such fault only,
-            since what follows a syntax error is guesswork.
+        DiagnosticError: the file cannot be read, or is not valid TOML or JSON: then all faults that can be
+            told without guesswork.
     """
     file = str(path)
     text = _read_text(path)
     document = parse_json(file, text) if is_json(file) else parse_toml(file, text)
     if not document:
-        raise fail(
-            "E106",
-            "the file holds no spec",
-            file=file,
-            help="a spec has at least spec_version, name, [input] and a layer",
-        )
-    if too_deep(document):
-        raise fail(
-            "E107",
-            f"nested more than {DEEPEST} levels deep",
-            file=file,
-            help="a spec needs only a few levels",
-        )
+        from n2nspec.spec.faults import empty
+
+        raise DiagnosticError([empty(file, text)])
+    deep = too_deep(document)
+    if deep:
+        from n2nspec.spec.faults import too_deep_at
+
+        places = Source(file=file, text=text, document=document).places
+        raise DiagnosticError([too_deep_at(places[deep].value)])
     return Source(file=file, text=text, document=_without_schema(document))
 
 
@@ -117,20 +113,21 @@ def _plain(value: Any, what: str) -> Any:
     return value
 
 
-def too_deep(value: Any) -> bool:
-    """Whether tables and lists are nested deeper than `DEEPEST`; level by level, so never by recursion."""
-    level = [value]
+def too_deep(value: Any) -> Path:
+    """Where tables and lists are nested deeper than `DEEPEST`, the first such place; empty when nowhere.
+
+    Level by level, so never by recursion.
+    """
+    level: list[tuple[Path, Any]] = [((), value)] if isinstance(value, (Mapping, list, tuple)) else []
     for _ in range(DEEPEST + 1):
-        level = [
-            item
-            for outer in level
-            if isinstance(outer, (Mapping, list, tuple))
-            for item in (outer.values() if isinstance(outer, Mapping) else outer)
+        inner = (
+            ((*path, key), item)
+            for path, outer in level
+            for key, item in (outer.items() if isinstance(outer, Mapping) else enumerate(outer))
             if isinstance(item, (Mapping, list, tuple))
-        ]
-        if not level:
-            return False
-    return True
+        )
+        level = list({id(pair[1]): pair for pair in inner}.values())  # what a dict shares is looked at once
+    return level[0][0] if level else ()
 
 
 def _read_text(path: FilePath) -> str:

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from n2nspec.diagnostics import Span, describe_value, quote
+from n2nspec.diagnostics import Label, Span, describe_value, quote
 from n2nspec.spec.expressions import ExpressionError, evaluate, names
-from n2nspec.spec.trace import UNKNOWN, Origin, Problems, Step, Traced, Where, is_unknown
+from n2nspec.spec.trace import UNKNOWN, Origin, Problems, Step, Traced, Where, is_unknown, label
 
-__all__ = ["NAME", "Scope", "escape", "expression_of", "fill", "has_template", "mentioned", "report"]
+__all__ = [
+    "NAME", "Scope", "escape", "expression_of", "fill", "has_template", "mentioned", "report", "unclosed",
+]  # fmt: skip
 
 LONGEST_TEXT = 10_000
 """Characters of a text with variables in it."""
@@ -30,14 +32,19 @@ _ONLY = re.compile(r"\$\{([^{}]*)\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """The variables in reach, and the words for where they are declared."""
+    """The variables in reach, and the words for where they are declared.
+
+    `open` says that there may be others, for a mistake in the declarations that is reported.
+    """
 
     values: Mapping[str, Traced]
     declared: str = "[vars]"
+    open: bool = False
 
     def plain(self, names: list[str]) -> Mapping[str, Any]:
-        """The values of those names that are known."""
-        return {name: self.values[name].value for name in names if name in self.values}
+        """The values of those names that there are; None for one that could not be worked out."""
+        found = {name: self.values[name].value for name in names if name in self.values}
+        return {name: None if is_unknown(value) else value for name, value in found.items()}
 
 
 def has_template(value: Any) -> bool:
@@ -71,6 +78,11 @@ def expression_of(text: str) -> str | None:
     return found[1] if found else None
 
 
+def unclosed(text: str) -> bool:
+    """Whether there is a `${` in the text that no `}` closes."""
+    return any(hole[0] == "${" for hole in _HOLE.finditer(text))
+
+
 def fill(item: Traced, scope: Scope, problems: Problems) -> Traced:
     """The value with every `${…}` worked out; UNKNOWN in place of one that cannot be, which is reported."""
     value = item.value
@@ -92,20 +104,21 @@ def _fill_text(item: Traced, text: str, scope: Scope, problems: Problems) -> Tra
     if only:
         return _worked_out(item, only[1], 2, scope, problems)
     pieces: list[str] = []
-    where, end = item.where, 0
+    where, end, known = item.where, 0, True
     for hole in _HOLE.finditer(text):
         pieces.append(text[end : hole.start()])
         end = hole.end()
         if hole[0] == "$${":
             pieces.append("${")
         elif hole[1] is None:
-            error = ExpressionError('no "}" closes this "${"', 0, 2)
+            error = ExpressionError('no "}" closes this "${"', 0, 2, help=CLOSE)
             report(item.where, text, hole.start(), error, scope, problems)
             return Traced(UNKNOWN, item.where)
         else:
             part = _worked_out(item, hole[1], hole.start() + 2, scope, problems)
-            if part.value is UNKNOWN:
-                return part
+            if is_unknown(part.value):
+                known = False
+                continue
             if isinstance(part.value, (dict, list, bool, float)):
                 message = f"{hole[1].strip()} is {describe_value(part.value)}, which cannot stand in a text"
                 report(
@@ -115,6 +128,8 @@ def _fill_text(item: Traced, text: str, scope: Scope, problems: Problems) -> Tra
                 return Traced(UNKNOWN, item.where)
             pieces.append(str(part.value))
             where = Where(replace(where.origin.after(part.where.origin.via), value_of=None))
+    if not known:
+        return Traced(UNKNOWN, item.where)
     filled = "".join([*pieces, text[end:]])
     if len(filled) > LONGEST_TEXT:
         problems.add(item.where, "E125", f"the text grows to more than {LONGEST_TEXT:,} characters")
@@ -129,9 +144,10 @@ def _worked_out(item: Traced, expression: str, start: int, scope: Scope, problem
     single = expression.strip()
     if single in scope.values:
         value = scope.values[single].value
-    elif all(scope.values[name].value is not UNKNOWN for name in used):
+    else:
         try:
-            value = evaluate(expression, scope.plain(used))
+            found = evaluate(expression, scope.plain(used))
+            value = UNKNOWN if found is None else found
         except ExpressionError as error:
             report(item.where, item.value, start, error, scope, problems)
     steps: list[Step] = []
@@ -152,17 +168,26 @@ def report(
 ) -> None:
     """What is wrong with an expression that begins at a character of a text."""
     narrow = _narrow(text, start + error.position, error.length)
+    if error.name and scope.open:
+        return
     if error.name:
         help = problems.suggest(error.name, scope.values)
         if not help:
             help = f"declare it in {scope.declared}"
         problems.add(where, "E121", error.message, help=help, narrow=narrow)
         return
-    shown = quote(text[start:].partition("}")[0].strip()) if start else quote(text)
-    help = "integers, variables, + - * // % and parentheses make an expression; $${ stands for ${ itself"
-    if re.match(r"/(?!/)", text[start + error.position :]):
-        help = "write // for a division, which rounds down"
-    problems.add(where, "E120", f"in {shown}: {error.message}", help=help, narrow=narrow)
+    expression = text[start:].partition("}")[0].strip()
+    labels: tuple[Label, ...] = ()
+    for name in names(expression) if error.by_values else ():
+        if name in scope.values and not is_unknown(scope.values[name].value):
+            bound = scope.values[name]
+            labels += label(bound.where, f"{name} is {describe_value(bound.value)}")
+    message = f"in {quote(expression) if start else quote(text)}: {error.message}"
+    problems.add(where, "E120", message, help=error.help or GRAMMAR, narrow=narrow, labels=labels)
+
+
+GRAMMAR = "integers, variables, + - * // % and parentheses make an expression; $${ stands for ${ itself"
+CLOSE = "write }; or $${ for the characters ${ themselves"
 
 
 def _narrow(text: str, start: int, length: int) -> Callable[[Span], Span]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from n2nspec.diagnostics import Label, describe_value, quote
 from n2nspec.spec.expressions import ExpressionError, condition, names
-from n2nspec.spec.templates import NAME, Scope, expression_of, fill, report
+from n2nspec.spec.templates import NAME, Scope, expression_of, fill, report, unclosed
 from n2nspec.spec.trace import UNKNOWN, Problems, Traced, label
 
 __all__ = ["put_in_variables"]
@@ -49,6 +49,8 @@ def _variables(table: Traced | None, problems: Problems) -> Mapping[str, Traced]
             )  # fmt: skip
         elif isinstance(value, str) and (expression := expression_of(value)) is not None:
             expressions[name] = names(expression)
+        elif isinstance(value, str) and unclosed(value):
+            fill(item, Scope(values={}), problems)
         elif isinstance(value, bool) or not isinstance(value, int):
             problems.wrong_type(item, name, 'an integer, or an expression in "${…}"', help=EXAMPLE)
         elif value not in INTEGERS:
@@ -125,18 +127,19 @@ CONDITION = 'for example check = ["${width % 4 == 0}"]'
 
 def _check_one(item: Traced, scope: Scope, problems: Problems) -> None:
     expression = expression_of(item.value) if isinstance(item.value, str) else None
+    if isinstance(item.value, str) and unclosed(item.value):
+        fill(item, scope, problems)
+        return
     if expression is None:
         problems.wrong_type(item, "check", 'a condition in "${…}"', help=CONDITION)
         return
     used = [name for name in names(expression) if name in scope.values]
-    if any(scope.values[name].value is UNKNOWN for name in used):
-        return
     try:
         found = condition(expression, scope.plain(used))
     except ExpressionError as error:
         report(item.where, item.value, 2, error, scope, problems)
         return
-    if found.holds:
+    if found.holds is not False:
         return
     shown = [f"{name} = {scope.values[name].value}" for name in used]
     numbers = f"{found.left} {found.comparison} {found.right}" + (

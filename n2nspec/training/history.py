@@ -65,6 +65,9 @@ def read_rows(folder: Path) -> list[Row]:
         DiagnosticError: E401, there is no such file or it is not one of ours.
     """
     path = folder / METRICS_FILE
+    help = "give a run folder, as n2nspec train makes them"
+    if folder.is_file():
+        raise fail("E401", f"{folder} is a file, not a run folder", file=folder, help=help)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -73,7 +76,7 @@ def read_rows(folder: Path) -> list[Row]:
             "E401",
             f"cannot read {path}: {reason}",
             file=path,
-            help="give a run folder, as n2nspec train makes them",
+            help=help,
         ) from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
     missing = [name for name in ("step", "epoch", "loss") if name not in (reader.fieldnames or ())]

@@ -26,6 +26,7 @@ from n2nspec.spec import Spec, load, to_toml
 from n2nspec.training.contestant import Contestant
 from n2nspec.training.evaluation import spread
 from n2nspec.training.examples import ROWS, Example, draw_examples, example
+from n2nspec.training.faults import check_batches, diverged, worse
 from n2nspec.training.files import claim_folder, refuse_existing, write_files
 from n2nspec.training.history import METRICS_FILE, Row, read_rows, write_rows
 from n2nspec.training.inference import Frame
@@ -80,7 +81,7 @@ def train(
     model = compile(spec, engine=engine, device=device)
     frame = Frame(model.graph)
     data = open_training(spec, model.dtype)
-    _check_batches(model, frame, data)
+    check_batches(model, frame, data)
     validation = open_validation(spec, model.dtype)
     twin = OracleTrainer(model) if oracle else None
     session = _Session(model, frame, data, validation, twin=twin, reporter=reporter or Silent())
@@ -123,49 +124,6 @@ def _absolute(words: str, source_file: str) -> str:
         return words  # whoever opens it says what is wrong with it
 
 
-def _check_batches(model: Model, frame: Frame, data: TrainingData) -> None:
-    """Finds out before the first step whether the network takes the batches and gives back their size."""
-    height, width = data.size
-    if data.channels != frame.channels:
-        raise fail(
-            "E304",
-            f"the network takes pictures of {frame.channels} channels; the training pictures have"
-            f" {data.channels}",
-            file=model.spec.source_file,
-            help=f"change the channels in [input] and of the last layer to {data.channels}, or the data",
-        )
-    if height not in frame.heights or width not in frame.widths:
-        raise _complaint(
-            model.spec,
-            ("data", "patch"),
-            "E208",
-            f"the network cannot train on pictures of {height} × {width} pixels",
-            f"sizes that work: height {frame.heights.render('H')}; width {frame.widths.render('W')};"
-            " data.patch cuts crops of any size",
-        )
-    batch = model.spec.train.batch_size
-    if frame.batch and (frame.batch != batch or data.pairs_per_epoch % batch):
-        raise fail(
-            "E208",
-            f"[input] fixes the batch at {frame.batch}, but an epoch's {data.pairs_per_epoch} pairs come in"
-            f" batches of {batch} and a smaller last one",
-            file=model.spec.source_file,
-            help='write "N" instead of the number',
-        )
-
-
-def _complaint(spec: Spec, path: tuple[str, ...], code: str, message: str, help: str) -> DiagnosticError:
-    """An error at a place in the spec."""
-    span = spec.locate(path)
-    return DiagnosticError(
-        [
-            Diagnostic(
-                code=code, message=message, file=spec.source_file, span=span, path=".".join(path), help=help
-            )
-        ]
-    )
-
-
 @dataclass(slots=True)
 class _Totals:
     """Where a run stands: finished epochs only."""
@@ -199,6 +157,8 @@ class _Session:
         self.epochs = model.spec.train.epochs
         self.batches = data.batches_per_epoch
         self.noisy_psnr: float | None = None
+        self.untrained_psnr: float | None = None
+        self.untrained_loss: float | None = None
         self.examples: tuple[Example, ...] = ()
         self.totals = _Totals()
         self.metrics = bytearray()
@@ -213,6 +173,8 @@ class _Session:
         plugins = {plugin.name: plugin.content for plugin in self.model.spec.plugin_files}
         write_files(self.path, {SPEC_FILE: to_toml(self.model.spec).encode(), **plugins})
         self._save([self._row(step=0, epoch=0, measured=True)])
+        self.untrained_psnr = self.ours.psnr
+        self._warnings_told = self._warnings()
         self.reporter.on_start(
             StartInfo(
                 path=self.path,
@@ -230,13 +192,15 @@ class _Session:
                 oracle=self.twin is not None,
                 noisy_psnr=self.noisy_psnr,
                 psnr=self.ours.psnr,
-                warnings=(
-                    *self.model.graph.warnings,
-                    *self.data.warnings,
-                    *(self.validation.warnings if self.validation else ()),
-                ),
+                warnings=self._warnings_told,
             )
         )
+
+    def _warnings(self) -> tuple[Diagnostic, ...]:
+        """What is doubtful before the first step; once, where training and validation are one folder."""
+        found = [*self.model.graph.warnings, *self.model.warnings, *self.data.warnings]
+        found += self.validation.warnings if self.validation else ()
+        return tuple(dict.fromkeys(found))
 
     def run(self) -> None:
         """All epochs, then the figures."""
@@ -264,8 +228,24 @@ class _Session:
                 oracle_psnr=self.twin.psnr if self.twin else None,
                 oracle_seconds=self.twin.seconds if self.twin else None,
                 files=tuple(sorted(file.name for file in self.path.iterdir())),
+                warnings=self._later_warnings(),
             )
         )
+
+    def _later_warnings(self) -> tuple[Diagnostic, ...]:
+        """What came up on the way."""
+        told = self._warnings_told
+        return *(warning for warning in self.model.warnings if warning not in told), *self._harm()
+
+    def _harm(self) -> tuple[Diagnostic, ...]:
+        """A warning when the network was better before; a saturated one has a loss that is finite."""
+        spec, psnr, loss = self.model.spec, self.ours.psnr, self.totals.loss
+        if psnr is not None and self.untrained_psnr is not None:
+            if psnr < self.untrained_psnr:
+                return (worse(spec, "PSNR", f"{self.untrained_psnr:.2f} dB", f"{psnr:.2f} dB"),)
+        elif loss is not None and self.untrained_loss is not None and loss > self.untrained_loss:
+            return (worse(spec, "loss", f"{self.untrained_loss:.3g}", f"{loss:.3g}"),)
+        return ()
 
     def _epoch(self, epoch: int, pace: Pace) -> None:
         rows: list[Row] = []
@@ -276,17 +256,25 @@ class _Session:
         for batch, (x, target) in enumerate(self.data.epoch(epoch), start=1):
             x, target = x.to(self.model.device), target.to(self.model.device)
             for contestant in contestants:
+                contestant.network.progress = (self.totals.steps + batch - 1) / (self.batches * self.epochs)
                 contestant.step(x, target)
-            if not math.isfinite(self.ours.losses[-1]):
-                raise self._diverged(epoch, batch, f"the loss is {self.ours.losses[-1]}")
+            loss = self.ours.losses[-1]
+            if self.untrained_loss is None:
+                self.untrained_loss = loss
+            if not math.isfinite(loss):
+                raise self._diverged(epoch, batch, f"the loss is {loss}")
             rows.append(self._row(step=self.totals.steps + batch, epoch=epoch, measured=False))
             pace.batch(len(x))
             self.reporter.on_batch(
-                epoch, batch, self.batches, self.ours.losses[-1], pace.pictures_per_second, pace.seconds_left
+                epoch, batch, self.batches, loss, pace.pictures_per_second, pace.seconds_left
             )
         if not self.ours.is_finite:  # the last step's damage shows in no loss yet
             raise self._diverged(epoch, len(rows), "a weight is no longer a finite number")
+        drawn = self.examples
         self._measure()
+        if math.isnan(self.ours.psnr or 0.0):  # weights that are finite, but whose sums are not
+            self.examples = drawn
+            raise self._diverged(epoch, len(rows), "the result has values that are not finite numbers")
         rows[-1] = self._row(step=self.totals.steps + len(rows), epoch=epoch, measured=True)
         self.totals = _Totals(
             epochs=epoch,
@@ -368,12 +356,5 @@ class _Session:
         )
 
     def _diverged(self, epoch: int, batch: int, what: str) -> DiagnosticError:
-        lr = self.model.spec.train.optimizer.lr
-        kept = f"the weights of epoch {self.totals.epochs}" if self.totals.epochs else "the initial weights"
-        return _complaint(
-            self.model.spec,
-            ("train", "optimizer", "lr"),
-            "E407",
-            f"training diverged in epoch {epoch}, batch {batch}: {what}; {self.path} keeps {kept}",
-            f"use a smaller learning rate: --set train.optimizer.lr={lr / 10:g}",
-        )
+        step = self.totals.steps + batch
+        return diverged(self.model.spec, self.path, epoch=epoch, step=step, what=what)

@@ -79,6 +79,7 @@ class Summary:
         seconds: all training steps, without reading data and measuring.
         total_seconds: from the first batch to the last file, everything included.
         files: what lies in the run folder.
+        warnings: doubts about the result.
     """
 
     path: Path
@@ -93,6 +94,7 @@ class Summary:
     oracle_psnr: float | None = None
     oracle_seconds: float | None = None
     files: tuple[str, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 class Reporter(Protocol):

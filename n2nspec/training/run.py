@@ -133,16 +133,19 @@ def open_run(path: str | os.PathLike[str], *, allow_plugins: bool = False) -> Ru
     if not weights.is_file():
         raise fail("E401", f"{path} is not a run: there is no {WEIGHTS_FILE} in it", file=path, help=help)
     try:
+        weights.open("rb").close()  # else a file that may not be read is told not to be there
         with safe_open(weights, framework="numpy") as file:
             metadata = dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         if path != weights or path.suffix == ".safetensors":
             raise fail(
                 "E404",
-                f"{weights} is damaged or not readable: {error}",
+                f"{weights} is damaged or not readable: {getattr(error, 'strerror', None) or error}",
                 file=weights,
                 help="train again, or take the file from a copy of the run",
             ) from error
+        if path.suffix.lower() in (".toml", ".json"):
+            help = f"if it is a spec, train it first: n2nspec train {path}"
         raise fail(
             "E401", f"{path} is neither a run folder nor a weights file", file=path, help=help
         ) from error

@@ -103,3 +103,20 @@ def test_verify_takes_settings(spec: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["verify", "small.toml", "--format", "json", "--set", "encoder.e.repeat=1"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {row["name"] for row in rows if "conv2d" in row["name"]} == {"e.conv2d1"}
+
+
+def test_expand_writes_as_people_do(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = SPEC.replace("kernel_size = 1", "kernel_size = [1, 3]") + (
+        '[train]\nloss = { type = "MSE" }\noptimizer = { type = "Adam", betas = [0.5, 0.9] }\n'
+    )
+    spec.write_text(
+        text.replace('"small"', '"small"\ndescription = "\\"a\\" and \\\\\\nb"'), encoding="utf-8"
+    )
+    assert main(["compile", "small.toml", "--expand"]) == 0
+    out = capsys.readouterr().out
+    layer = '[[encoder]]\ntype = "Conv2d"\nname = "e.{}.conv2d1"\nout_channels = 2\nkernel_size = [1, 3]\n'
+    assert f"{layer.format(1)}\n{layer.format(2)}\n[train]\n" in out
+    assert 'x = ["N", 3, "H", "W"]\n' in out
+    assert 'optimizer = { type = "Adam", betas = [0.5, 0.9] }\n' in out
+    Path("flat.toml").write_text(out, encoding="utf-8")
+    assert load("flat.toml") == load("small.toml")

@@ -30,6 +30,11 @@ def files(folder: str) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
 
 
+def test_the_next_steps_can_be_pasted(capsys: Output) -> None:
+    assert main(["init", "night sky"]) == 0
+    assert "  cd 'night sky'\n" in capsys.readouterr().out
+
+
 def test_a_project_checks_and_fits_its_schema(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     assert main(["init", "night"]) == 0
     assert files("night") == {name.format(name="night") for name in FILES}

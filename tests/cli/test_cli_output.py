@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from n2nspec.cli import main
-from n2nspec.cli._output import print_diagnostics
+from n2nspec.cli._output import print_diagnostics, stderr
 from n2nspec.diagnostics import Diagnostic, summary
 
 ERROR, WARNING = Diagnostic(code="E112", message="a"), Diagnostic(code="W201", message="b")
@@ -48,14 +48,33 @@ class Terminal(io.StringIO):
 def test_colour_on_a_terminal_that_wants_it(
     variables: dict[str, str], coloured: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("NO_COLOR", "TERM"):
+    assert _coloured(Terminal(), variables, monkeypatch) == coloured
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": ""}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_no_colour_in_a_pipe_unless_it_is_asked_for(
+    variables: dict[str, str], coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _coloured(io.StringIO(), variables, monkeypatch) == coloured
+    assert not stderr().is_terminal  # no bar that moves
+
+
+def _coloured(stream: io.StringIO, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> bool:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stderr", stream)
     print_diagnostics([ERROR])
-    assert ("\x1b[" in terminal.getvalue()) == coloured
+    return "\x1b[" in stream.getvalue()
 
 
 SPEC = """\

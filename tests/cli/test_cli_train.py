@@ -96,7 +96,8 @@ def test_oracle_reports_both(spec_file: Path, capsys: pytest.CaptureFixture[str]
 def test_eval_agrees_with_training(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", str(run), "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"psnr", "noisy_psnr", "pictures"}
+    assert set(found) == {"ok", "psnr", "noisy_psnr", "pictures", "diagnostics"}
+    assert (found["ok"], found["diagnostics"]) == (True, [])
     assert found["pictures"] == 3
     assert found["psnr"] == pytest.approx(n2nspec.evaluate(run).psnr)
     assert main(["eval", str(run)]) == 0
@@ -183,8 +184,174 @@ def test_ctrl_c_exits_130_and_keeps_the_run_readable(
 
     monkeypatch.setattr(n2nspec.Model, "step", interrupted)
     assert main(["train", str(spec_file)]) == 130
-    assert "Traceback" not in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(
+        "\ninterrupted: runs/small keeps epoch 1 of 2, for eval, denoise and plot\n"
+        "the same command begins with the first epoch again\n"
+    )
     assert main(["eval", "runs/small"]) == 0
+    assert main(["train", str(spec_file), "--out", "elsewhere"]) == 130  # in its first step
+    assert capsys.readouterr().err.endswith(
+        "\ninterrupted: elsewhere keeps the untrained network, for eval, denoise and plot\n"
+        "with another --out, the same command begins with the first epoch again\n"
+    )
+    assert main(["eval", "elsewhere"]) == 0
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing(
+    spec_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(n2nspec.Model, "eval", interrupting)
+    assert main(["train", str(spec_file), "--out", "run"]) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "\ninterrupted before the first step\nthe same command begins with the first epoch again\n"
+    )
+    assert not Path("run").exists()
+
+
+def interrupting(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_denoising_says_how_far_it_came(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = [str(picture(tmp_path / f"{name}.png")) for name in "abc"]
+    read = n2nspec.apply.files.read_picture
+
+    def interrupted(path: Path) -> object:
+        return interrupting() if path.name == "c.png" else read(path)
+
+    monkeypatch.setattr("n2nspec.apply.files.read_picture", interrupted)
+    command = ["denoise", str(run), *sources, "-o", "out"]
+    assert main(command) == 130
+    out, err = capsys.readouterr()
+    assert out == "out/a.png\nout/b.png\n"
+    assert err == (
+        "\ninterrupted after 2 pictures, the last one out/b.png; they are whole\n"
+        "the same command does the others, and refuses to write these again\n"
+    )
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "b.png"]
+    monkeypatch.setattr("n2nspec.apply.files.read_picture", read)
+    assert main(command) == 1
+    assert capsys.readouterr().out == "out/c.png\n"
+    monkeypatch.setattr("n2nspec.apply.files.read_picture", interrupting)
+    assert main([*command[:-1], "other"]) == 130
+    assert capsys.readouterr().err == "\ninterrupted: no picture was written\n"
+
+
+def test_the_pictures_are_for_the_disk_not_for_the_reader_of_their_names(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`denoise … | head -1` ends the reading, not the work."""
+    sources = [str(picture(tmp_path / f"{name}.png")) for name in "ab"]
+
+    def gone(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("n2nspec.cli.denoise.click.echo", gone)
+    assert main(["denoise", str(run), *sources, "-o", "out"]) == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "b.png"]
+
+
+def test_one_folder_that_cannot_be_is_one_error(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = [str(picture(tmp_path / f"{name}.png")) for name in "abc"]
+    Path("file").write_text("no folder")
+    assert main(["denoise", str(run), *sources, "-o", "file/out"]) == 1
+    assert capsys.readouterr().err.count("error[E405]") == 1
+
+
+def test_other_channels_are_no_fault_of_the_spec(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A trained network takes what it takes: nobody is told to edit [input] or [data]."""
+    grey = np.zeros((2, 4, 4, 1), dtype=np.uint8)
+    np.savez("grey.npz", a=grey, b=grey)
+    Image.new("L", (8, 8)).save("grey.png")
+    np.save("clean.npy", np.zeros((2, 4, 4, 3), dtype=np.uint8))
+    advice = []
+    for command in (
+        ["eval", str(run), "--data", "grey.npz"],
+        ["denoise", str(run), "grey.png", "-o", "out.png"],
+        ["eval", str(run), "--data", "clean.npy"],
+    ):
+        assert main(command) == 1
+        advice.append(capsys.readouterr().err.partition("\nhelp: ")[2])
+    np.savez(tmp_path / "val.npz", a=grey, b=grey)  # what the run's spec names has changed since
+    assert main(["eval", str(run)]) == 1
+    advice.append(capsys.readouterr().err.partition("\nhelp: ")[2])
+    convert = "convert the pictures, or train a network for 1 channel\n"
+    assert advice == [
+        convert,
+        "the picture is grey: convert it to RGB, or train a network for one channel\n",
+        "give pairs: a folder with a/ and b/, or a file with two arrays\n",
+        convert,
+    ]
+
+
+def test_eval_tells_programs_what_is_wrong(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "nothing", "--format", "json"]) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["ok"] is False
+    assert [problem["code"] for problem in report["diagnostics"]] == ["E401"]
+    assert err == ""
+
+
+def test_a_spec_is_told_from_a_run(
+    spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "a spec.toml"]) == 1
+    assert "help: if it is a spec, train it first: n2nspec train a spec.toml" in capsys.readouterr().err
+    assert main(["plot", "a spec.toml", "-o", "x.svg"]) == 1
+    assert "a spec.toml is a file, not a run folder" in capsys.readouterr().err
+
+
+def test_losses_beyond_measure_fit_the_table(spec_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = spec_file.read_text(encoding="utf-8").replace('type = "Sigmoid"', 'type = "Identity"')
+    spec_file.write_text(text, encoding="utf-8")
+    much = ["--set", 'train.optimizer={ type = "SGD", lr = 1e5 }', "--set", "train.dtype=float64"]
+    assert main(["train", str(spec_file), "--epochs", "1", *much]) == 0
+    out, err = capsys.readouterr()
+    assert max(map(len, out.splitlines()[:3])) < 60
+    assert "warning[W306]" in err
+    assert "1 epoch, 3 steps in " in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", ""],
+        ["train", "SPEC", "--out", ""],
+        ["eval", ""],
+        ["eval", "RUN", "--data", ""],
+        ["denoise", "", "x.png", "-o", "y.png"],
+        ["denoise", "RUN", "", "-o", "out"],
+        ["denoise", "RUN", "x.png", "-o", ""],
+        ["plot", "", "-o", "x.svg"],
+        ["plot", "RUN", "-o", ""],
+        ["compile", "", "--check"],
+        ["compile", "SPEC", "-o", ""],
+        ["verify", ""],
+        ["schema", "-o", ""],
+        ["schema", "--spec", ""],
+        ["layers", "--spec", ""],
+        ["init", ""],
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(
+    arguments: list[str], run: Path, spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(Path().iterdir())
+    names = {"RUN": str(run), "SPEC": str(spec_file)}
+    assert main([names.get(word, word) for word in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith(": the path is empty\n")
+    assert sorted(Path().iterdir()) == before
 
 
 def test_a_missing_spec_is_one_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,11 +6,13 @@ or on another library's version masked as `…`.
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -25,7 +27,8 @@ from n2nspec.oracle.twin import layer_twin
 from n2nspec.runtime import compile as compile_spec
 from n2nspec.runtime import memory_fault
 from n2nspec.spec import Spec, load
-from n2nspec.training import open_run, train
+from n2nspec.training import Summary, open_run, train
+from n2nspec.training.reporter import Silent
 
 __all__ = ["PROVOKED"]
 
@@ -163,6 +166,24 @@ def diverging(folder: Path) -> object:
     return train(spec(optimizer + '\n[data]\ntrain = "pairs.npz"\n'), Path("run"), epochs=9)
 
 
+class Listener(Silent):
+    """Remembers what it is told at the end."""
+
+    warnings: tuple[Diagnostic, ...] = ()
+
+    def on_end(self, summary: Summary) -> None:
+        self.warnings = summary.warnings
+
+
+def doing_harm(folder: Path) -> object:
+    pairs(4, 8, 8, 3)
+    much = '\n[train]\ndtype = "float64"\noptimizer = { type = "SGD", lr = 100.0 }\n'
+    train(
+        spec(much + '\n[data]\ntrain = "pairs.npz"\n'), Path("run"), epochs=2, reporter=(told := Listener())
+    )
+    return told.warnings
+
+
 def other_target(folder: Path) -> object:
     model = compile_spec(spec())
     return model.step(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 4, 4))
@@ -200,6 +221,11 @@ def no_memory(folder: Path) -> object:
     raise DiagnosticError([fault])
 
 
+def no_compiler(folder: Path) -> object:
+    with mock.patch.dict(os.environ, CXX="/no/such/compiler"):
+        return compile_spec(spec(), engine="compiled").warnings
+
+
 WAYS: dict[str, Callable[[Path], object]] = {
     "E209": other_target,
     "E301": missing_data,
@@ -224,6 +250,8 @@ WAYS: dict[str, Callable[[Path], object]] = {
     "W303": transparent,
     "W304": left_out,
     "W305": shifting_noise,
+    "W306": doing_harm,
+    "W501": no_compiler,
 }
 
 

@@ -20,7 +20,7 @@ from provoke import PROVOKED
 
 from n2nspec.diagnostics import CODES, Diagnostic, DiagnosticError, render_all
 from n2nspec.graph import check, size_values, warnings_at
-from n2nspec.spec import parse_override
+from n2nspec.spec import parse_overrides
 
 GOLDENS = Path(__file__).parent / "goldens"
 CASES = sorted(path.stem for path in GOLDENS.glob("*.txt"))
@@ -46,7 +46,7 @@ def of_spec(case: str) -> tuple[Diagnostic, ...]:
     )
     options: dict[str, Any] = {"allow_plugins": "--allow-plugins" in lines}
     sizes = [line.removeprefix("--size ") for line in lines if line.startswith("--size ")]
-    changes = dict(parse_override(line) for line in lines if not line.startswith("--"))
+    changes = parse_overrides(line for line in lines if not line.startswith("--"))
     try:
         graph = check(files[0] if files else f"{case}.toml", changes, **options)
         for size in sizes:

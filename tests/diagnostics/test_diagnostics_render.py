@@ -14,6 +14,7 @@ from n2nspec.diagnostics import (
     closest,
     describe_value,
     did_you_mean,
+    plural,
     quote,
     render,
     render_path,
@@ -91,6 +92,16 @@ def test_long_lines_are_cut_around_the_fault() -> None:
     assert len(line) <= 102
     assert (line[0], line[-1]) == ("…", "…")
     assert line[carets.index("^")] == "x"
+
+
+@pytest.mark.parametrize("before", [0, 5, 60, 99, 100, 101, 250, 100_000])
+@pytest.mark.parametrize("after", [0, 5, 99, 100_000])
+def test_the_caret_of_a_long_line_is_under_the_fault(before: int, after: int) -> None:
+    line, carets = shown("1" * before + "x" + "2" * after, "x")
+    assert line[carets.index("^")] == "x"
+    assert carets.count("^") == 1
+    assert len(line) <= 102
+    assert (line[0] == "…") == (before + after >= 100 and before > 33)
 
 
 def test_spans_of_several_lines_and_beyond_the_end() -> None:
@@ -183,3 +194,12 @@ def test_paths_and_quotes() -> None:
     assert render_path(("a b", "c")) == '"a b".c'
     assert render_path(()) == ""
     assert quote("日本") == '"日本"'
+
+
+def test_one_of_a_thing_and_many() -> None:
+    assert [plural(count, "pair") for count in (0, 1, 2, 10_000)] == [
+        "0 pairs",
+        "1 pair",
+        "2 pairs",
+        "10,000 pairs",
+    ]

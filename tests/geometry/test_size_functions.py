@@ -254,3 +254,39 @@ def test_a_number_is_refused_with_the_least_that_works(chain: list[AxisRule], ke
     assume(rule.size(n) is None)
     with pytest.raises(ShapeError, match=f"at least {rule.start} is needed"):
         transform(n, rule)
+
+
+@quick
+@given(one=functions(), other=functions(), third=functions())
+def test_sums_orders_and_differences(one: SizeFunction, other: SizeFunction, third: SizeFunction) -> None:
+    assume(one.period * other.period * third.period < 5_000)
+    pairs = {h: (one(h), other(h)) for h in SIZES}
+    both = {h: (a, b) for h, (a, b) in pairs.items() if a is not None and b is not None}
+    total, larger = one.plus(other), one.at_least(other)
+    assert [total(h) for h in SIZES] == [sum(both[h]) if h in both else None for h in SIZES]
+    assert [h in larger for h in SIZES] == [h in both and both[h][0] >= both[h][1] for h in SIZES]
+    equal = third.domain
+    kept = one.within(equal)
+    assert [kept(h) for h in SIZES] == [one(h) if h in equal else None for h in SIZES]
+    assert kept.domain == one.domain & equal
+    rest = one.domain - equal
+    assert [h in rest for h in SIZES] == [one(h) is not None and h not in equal for h in SIZES]
+
+
+@quick
+@given(one=functions(), other=functions(), h=st.integers(1, 1_000_000))
+def test_sums_and_orders_hold_beyond_every_table(one: SizeFunction, other: SizeFunction, h: int) -> None:
+    a, b = one(h), other(h)
+    assert one.plus(other)(h) == (None if a is None or b is None else a + b)
+    assert (h in one.at_least(other)) == (a is not None and b is not None and a >= b)
+
+
+@quick
+@given(one=functions(), other=functions())
+def test_gaps_hold_every_difference(one: SizeFunction, other: SizeFunction) -> None:
+    found = {a - b for h in range(1, 2_000) if (a := one(h)) is not None and (b := other(h)) is not None}
+    gaps = one.gaps(other)
+    if gaps is None:
+        assert not found or one.gain * other.period != other.gain * one.period
+    else:
+        assert gaps == (min(found), max(found))

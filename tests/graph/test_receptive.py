@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import prod
 from typing import Any
 
+import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import max_pool2d, pad, unfold
 
 from n2nspec import load
-from n2nspec.graph import Reach, analyse, receptive_field
+from n2nspec.diagnostics import DiagnosticError
+from n2nspec.graph import Reach, ShapedGraph, analyse, receptive_field
 from n2nspec.oracle.twin import twin
 
 
@@ -29,62 +33,137 @@ def test_figure_1_sees_11_or_15_pixels() -> None:
     assert (reach.left, reach.right) == (9, 6)
 
 
-def test_circular_padding_sees_the_whole_picture() -> None:
-    layer = {"type": "Conv2d", "out_channels": 1, "kernel_size": 3, "padding": 1, "padding_mode": "circular"}
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"type": "Conv2d", "out_channels": 1, "kernel_size": 3, "padding": 1, "padding_mode": "circular"},
+        {"type": "CircularPad2d", "padding": 1},
+        {"type": "CircularPad2d", "padding": [-1, 2, 0, 0]},
+        {"type": "BilinearUpsampling", "scale_factor": [2, 1], "align_corners": True},
+    ],
+    ids=str,
+)
+def test_some_layers_see_the_whole_picture(layer: dict[str, Any]) -> None:
     assert receptive_field(graph_of([layer])) == {"H": "global", "W": "global"}
 
 
-convolution = st.fixed_dictionaries(
-    {
-        "type": st.just("Conv2d"),
-        "out_channels": st.just(1),
-        "kernel_size": st.integers(1, 4),
-        "stride": st.integers(1, 3),
-        "padding": st.integers(0, 2),
-        "dilation": st.integers(1, 2),
-    }
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"type": "CircularPad2d", "padding": 0},
+        {"type": "BilinearUpsampling", "scale_factor": 1, "align_corners": True},
+    ],
+    ids=str,
 )
-transposed = st.fixed_dictionaries(
-    {
-        "type": st.just("TransposeConv2d"),
-        "out_channels": st.just(1),
-        "kernel_size": st.integers(2, 4),
-        "stride": st.integers(1, 2),
-        "padding": st.integers(0, 1),
-    }
-)
-upsampling = st.fixed_dictionaries({"type": st.just("NearestUpsampling"), "scale_factor": st.integers(1, 3)})
+def test_without_effect_they_see_a_pixel(layer: dict[str, Any]) -> None:
+    one = Reach(left=0, right=0, extents=(1,))
+    assert receptive_field(graph_of([layer])) == {"H": one, "W": one}
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.one_of(convolution, transposed, upsampling), min_size=1, max_size=4))
-def test_random_chains_agree_with_autograd(layers: list[dict[str, Any]]) -> None:
-    graph = graph_of(layers)
+def test_a_crop_moves_what_is_seen() -> None:
+    field = receptive_field(graph_of([{"type": "CircularPad2d", "padding": [-1, -3, -2, 0]}]))
+    assert field == {
+        "H": Reach(left=0, right=2, extents=(1,)), "W": Reach(left=0, right=1, extents=(1,))
+    }  # fmt: skip
+
+
+def layer(name: str, **fields: Any) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """A layer that acts on height alone, where it can: the picture is a column then."""
+    pairs = {key: st.tuples(value, st.just(int(key != "padding"))).map(list) for key, value in fields.items()}
+    return st.fixed_dictionaries({"type": st.just(name), **pairs}).map(lambda entry: [entry])
+
+
+def convolution(channels: int = 1, **fields: Any) -> dict[str, Any]:
+    return {"type": "Conv2d", "out_channels": channels, "kernel_size": 1, **fields}
+
+
+STRIDE = st.integers(1, 3)
+CONVOLUTION = layer(
+    "Conv2d", kernel_size=st.integers(1, 4), stride=STRIDE, padding=st.integers(0, 2),
+    dilation=st.integers(1, 2),
+).map(lambda entries: [{**entries[0], "out_channels": 1}])  # fmt: skip
+TRANSPOSED = layer(
+    "TransposeConv2d", kernel_size=st.integers(2, 4), stride=st.integers(1, 2), padding=st.integers(0, 1)
+).map(lambda entries: [{**entries[0], "out_channels": 1}])
+UPSAMPLING = st.sampled_from(["NearestUpsampling", "BilinearUpsampling"]).flatmap(
+    lambda name: layer(name, scale_factor=STRIDE)
+)
+POOLING = st.sampled_from(["MaxPool2d", "AvgPool2d"]).flatmap(
+    lambda name: st.tuples(
+        layer(name, kernel_size=st.integers(2, 4), stride=STRIDE, padding=st.integers(0, 1)), st.booleans()
+    ).map(lambda drawn: [{**drawn[0][0], "ceil_mode": drawn[1]}])
+)
+SHUFFLE = st.integers(1, 3).map(
+    lambda r: [convolution(r**2), {"type": "PixelShuffle", "upscale_factor": r}, convolution()]
+)
+UNSHUFFLE = st.integers(1, 3).map(
+    lambda r: [{"type": "PixelUnshuffle", "downscale_factor": r}, convolution()]
+)
+PADDING = st.tuples(
+    st.sampled_from(["ZeroPad2d", "ConstantPad2d", "ReflectionPad2d", "ReplicationPad2d"]),
+    st.integers(-5, 5), st.integers(-5, 5),
+).map(
+    lambda drawn: [
+        {"type": drawn[0], "padding": [0, 0, *drawn[1:]], **({"value": 1} if "Con" in drawn[0] else {})}
+    ]
+)  # fmt: skip
+CHAINS = st.lists(
+    st.one_of(CONVOLUTION, TRANSPOSED, UPSAMPLING, POOLING, SHUFFLE, UNSHUFFLE, PADDING),
+    min_size=1, max_size=4,
+).map(lambda blocks: [entry for block in blocks for entry in block])  # fmt: skip
+
+
+class SumPool(torch.nn.Module):
+    """Sums the windows of a max pooling: the gradient is then not zero wherever the maximum may be."""
+
+    def __init__(self, pool: torch.nn.MaxPool2d) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pool, (k, s, p, d) = self.pool, map(self._height, ("kernel_size", "stride", "padding", "dilation"))
+        rows = max_pool2d(
+            x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+        ).shape[2]
+        reach = (rows - 1) * s + d * (k - 1) + 1 - p
+        columns = pad(x, (0, 0, p, max(0, reach - x.shape[2]))).movedim(3, 0).flatten(0, 1).unsqueeze(2)
+        sums = unfold(columns.movedim(2, 3), (k, 1), (d, 1), 0, (s, 1)).unflatten(1, (-1, k)).sum(2)
+        return sums[..., :rows].unflatten(0, (x.shape[3], -1)).movedim(0, 3)
+
+    def _height(self, name: str) -> int:
+        value = getattr(self.pool, name)
+        return value[0] if isinstance(value, tuple) else value
+
+
+def assert_agrees_with_autograd(graph: ShapedGraph) -> None:
     reach = receptive_field(graph)["H"]
     assert isinstance(reach, Reach)
+    phases = len(reach.extents)
+    ratio = prod(
+        (Fraction(rule.period, rule.gain) for node in graph.nodes for rule in [node.layer.axes()[0]]),
+        start=Fraction(1),
+    )  # input pixels an output pixel advances by
     module = twin(graph, dtype=torch.float64)
+    for name, child in list(module.named_children()):
+        if isinstance(child, torch.nn.MaxPool2d):
+            module._modules[name] = SumPool(child)
     with torch.no_grad():  # positive weights: nothing cancels, so a zero gradient means "not read"
         for parameter in module.parameters():
             parameter.fill_(1.0)
-    x = torch.zeros(1, 1, 160, 160, dtype=torch.float64)
+    middle = 2 * (reach.left + reach.right + 2 * phases * int(ratio + 1)) + 200
+    height, width = graph.size_contract["H"].at_least(middle), graph.size_contract["W"].at_least(1)
+    assert height is not None
+    assert width is not None
+    x = torch.zeros(1, 1, height, width, dtype=torch.float64)
     x.requires_grad_()
     y = module(x)
-    phases = len(reach.extents)
-    ratio = Fraction(1)  # input pixels an output pixel advances by
-    for layer in layers:
-        ratio = (
-            ratio * layer["stride"]
-            if layer["type"] == "Conv2d"
-            else ratio / layer.get("stride", layer.get("scale_factor"))
-        )
     start = y.shape[-2] // 2 // phases * phases
     lefts, rights = [], []
     for phase in range(phases):
         j = start + phase
-        (gradient,) = torch.autograd.grad(
-            y[0, 0, j, y.shape[-1] // 2 : y.shape[-1] // 2 + 12].sum(), x, retain_graph=True
-        )
-        rows = gradient[0, 0].sum(1).nonzero().flatten()
+        (gradient,) = torch.autograd.grad(y[0, :, j].sum(), x, retain_graph=True)
+        weights = gradient[0, 0].sum(1)
+        rows = (weights > 1e-9 * weights.max()).nonzero().flatten()  # bilinear weights are rounded, in torch
         extent = int(rows[-1] - rows[0]) + 1 if len(rows) else 0
         assert extent == reach.extents[phase]
         if len(rows):
@@ -93,3 +172,45 @@ def test_random_chains_agree_with_autograd(layers: list[dict[str, Any]]) -> None
             rights.append(int(rows[-1]) - here)
     assert reach.left == max(0, *lefts, 0)
     assert reach.right == max(0, *rights, 0)
+
+
+ALONE: list[dict[str, Any]] = [
+    {"type": "MaxPool2d", "kernel_size": [3, 1], "stride": [2, 1], "padding": [1, 0]},
+    {"type": "MaxPool2d", "kernel_size": [2, 1], "stride": [3, 1], "dilation": [4, 1], "ceil_mode": True},
+    {"type": "AvgPool2d", "kernel_size": [3, 1]},
+    {"type": "AvgPool2d", "kernel_size": [4, 1], "stride": [3, 1], "padding": [2, 0], "ceil_mode": True,
+     "count_include_pad": False},
+    {"type": "PixelUnshuffle", "downscale_factor": 3},
+    *({"type": "BilinearUpsampling", "scale_factor": [s, 1]} for s in range(1, 6)),
+    {"type": "ZeroPad2d", "padding": [0, 0, 3, 1]},
+    {"type": "ZeroPad2d", "padding": [0, 0, -4, 6]},
+    {"type": "ConstantPad2d", "padding": [0, 0, 2, -1], "value": 3.0},
+    {"type": "ReflectionPad2d", "padding": [0, 0, 1, 5]},
+    {"type": "ReplicationPad2d", "padding": [0, 0, -1, 2]},
+    {"type": "CircularPad2d", "padding": [0, 0, -1, -3]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", ALONE, ids=lambda entry: "-".join(map(str, entry.values())))
+def test_each_layer_agrees_with_autograd(entry: dict[str, Any]) -> None:
+    assert_agrees_with_autograd(graph_of([entry]))
+    wide = {"kernel_size": [3, 1], "padding": [1, 0]}
+    assert_agrees_with_autograd(graph_of([convolution(**wide, stride=[2, 1]), entry, convolution(**wide)]))
+
+
+@pytest.mark.parametrize("factor", range(1, 5))
+def test_pixel_shuffle_agrees_with_autograd(factor: int) -> None:
+    shuffle = {"type": "PixelShuffle", "upscale_factor": factor}
+    wide = convolution(factor**2, kernel_size=[3, 1], stride=[2, 1])
+    assert_agrees_with_autograd(graph_of([wide, shuffle]))
+    assert_agrees_with_autograd(graph_of([wide, shuffle, convolution(kernel_size=[4, 1], padding=[1, 0])]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(CHAINS)
+def test_random_chains_agree_with_autograd(layers: list[dict[str, Any]]) -> None:
+    try:
+        graph = graph_of(layers)
+    except DiagnosticError:  # no picture has a size that all these layers take
+        assume(False)
+    assert_agrees_with_autograd(graph)

@@ -96,6 +96,8 @@ def test_wrong_arguments_are_told() -> None:
         Conv2d(3, 0, 3, stride=0)
     with pytest.raises(ValueError, match="expected 1 input; received"):
         ReLU()(torch.zeros(1), torch.zeros(1))
+    with pytest.raises(ValueError, match=r"^Conv2d: expects pictures, .*; received 1 dimension, 3$"):
+        Conv2d(3, 4, 3)(torch.zeros(3))  # the layer's name once
 
 
 def test_dtype_and_device_reach_the_parameters() -> None:

@@ -1,10 +1,12 @@
-"""SGD and Adam against torch.optim, and what an optimiser promises on its own."""
+"""Every optimiser against torch.optim, and what an optimiser promises on its own."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from n2nspec.layers import Linear, Sequential, Sigmoid
 from n2nspec.losses import MSE
-from n2nspec.optim import OPTIMIZERS, SGD, Adam, Optimizer, OptimizerSpec
+from n2nspec.optim import OPTIMIZERS, SGD, Adam, AdamW, Optimizer, OptimizerSpec
 
 STEPS = 100
 TOLERANCE = 1e-8
@@ -26,8 +28,34 @@ SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (Adam, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3}),
     (Adam, {"betas": (0.0, 0.0), "eps": 0.5}),
     (Adam, {"betas": (0.99, 0.5), "lr": 1}),
+    (AdamW, {}),
+    (AdamW, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.5}),
 ]
-settings = pytest.mark.parametrize(("optimizer", "fields"), SETTINGS)
+
+
+def combinations(**choices: tuple[Any, ...]) -> list[dict[str, Any]]:
+    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+
+
+SETTINGS += [
+    (SGD, fields)
+    for fields in combinations(
+        lr=(0.01,), momentum=(0, 0.9, 1.5), dampening=(0, 0.3, -0.5), weight_decay=(0, 0.1),
+        nesterov=(False, True), maximize=(False, True),
+    )
+    if not fields["nesterov"] or (fields["momentum"] and not fields["dampening"])
+]  # fmt: skip
+SETTINGS += [
+    (optimizer, fields)
+    for optimizer in (Adam, AdamW)
+    for fields in combinations(
+        lr=(0.01,), weight_decay=(0, 0.1), amsgrad=(False, True), maximize=(False, True)
+    )
+]
+settings = pytest.mark.parametrize(
+    ("optimizer", "fields"), SETTINGS,
+    ids=lambda v: v.__name__ if isinstance(v, type) else ",".join(f"{key}={v[key]}" for key in v),
+)  # fmt: skip
 
 
 def twin_class(optimizer: type[Optimizer]) -> type[torch.optim.Optimizer]:
@@ -61,7 +89,8 @@ def test_a_hundred_steps_equal_torch(optimizer: type[Optimizer], fields: dict[st
         mine.step()
         twin.step()
         for (p, g), q, before in zip(pairs, theirs, gradients, strict=True):
-            assert (p - q.detach()).abs().max() < TOLERANCE, f"step {step}"
+            scale = max(1.0, q.detach().abs().max().item())  # momentum above 1 grows without bound
+            assert (p - q.detach()).abs().max() < TOLERANCE * scale, f"step {step}"
             assert torch.equal(g, before), "the gradient was changed"
 
 
@@ -80,6 +109,24 @@ def test_a_wrong_update_fails_the_comparison() -> None:
     assert (right - wrong).abs().max() > TOLERANCE
 
 
+@settings
+def test_an_update_that_changes_nothing_in_place_is_the_same(
+    optimizer: type[Optimizer], fields: dict[str, Any]
+) -> None:
+    spec = optimizer.spec_type(**fields)
+    p = start()[0]
+    state = spec.init_state(p)
+    for step in range(1, STEPS + 1):
+        given = p, gradient(p, step, 0), *state.values()
+        before = [tensor.clone() for tensor in given]
+        factors = torch.tensor(spec.factors(step), dtype=torch.float64)
+        new, moved = spec.updated(p, given[1], state, factors)
+        assert all(map(torch.equal, given, before))
+        spec.update(p, given[1], state, step)
+        torch.testing.assert_close(new, p, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(moved, state, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("spec_type", list(OPTIMIZERS.values()))
 def test_pure_updates_are_what_the_class_does(spec_type: type[OptimizerSpec]) -> None:
     spec = spec_type(lr=0.1)
@@ -87,12 +134,58 @@ def test_pure_updates_are_what_the_class_does(spec_type: type[OptimizerSpec]) ->
     a, b = start()[0], start()[0]
     state = spec.init_state(a)
     g = torch.zeros_like(b)
-    optimizer = {"SGD": SGD, "Adam": Adam}[spec.type]([(b, g)], lr=0.1)
+    optimizer = {"SGD": SGD, "Adam": Adam, "AdamW": AdamW}[spec.type]([(b, g)], lr=0.1)
     for step in range(1, 6):
         g.copy_(gradient(b, step, 0))
         spec.update(a, gradient(a, step, 0), state, step)
         optimizer.step()
     assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam, AdamW])
+def test_arguments_and_defaults_are_torchs(optimizer: type[Optimizer]) -> None:
+    ours = inspect.signature(optimizer).parameters
+    theirs = inspect.signature(twin_class(optimizer)).parameters
+    assert [name for name in theirs if name in ours] == list(ours)
+    assert {name: p.default for name, p in ours.items()} == {name: theirs[name].default for name in ours}
+    spec = optimizer.spec_type
+    assert list(spec().twin_fields()) == [name for name in ours if name != "params"]
+    assert all(info.description for name, info in spec.model_fields.items() if name != "type")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "fields", "names"),
+    [
+        (SGD, {}, []),
+        (SGD, {"weight_decay": 0.1, "dampening": 0.5}, []),
+        (SGD, {"momentum": 0.9}, ["momentum_buffer"]),
+        (Adam, {"weight_decay": 0.1}, ["exp_avg", "exp_avg_sq"]),
+        (AdamW, {"amsgrad": True}, ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"]),
+    ],
+)
+def test_no_more_state_than_an_update_needs(
+    optimizer: type[Optimizer], fields: dict[str, Any], names: list[str]
+) -> None:
+    """Under torch's names."""
+    p = torch.ones(2)
+    ours, theirs = optimizer([(p, torch.ones(2))], **fields), torch.nn.Parameter(torch.ones(2))
+    assert list(ours.state_dict()) == ["step", *(f"0.{name}" for name in names)]
+    twin = twin_class(optimizer)([theirs], **fields)
+    theirs.grad = torch.ones(2)
+    twin.step()
+    assert sorted(twin.state[theirs].keys() - {"step"}) == sorted(names)
+
+
+def test_dampening_spares_the_first_step_as_in_torch() -> None:
+    """The buffer begins as the first gradient, whole."""
+    p, q = torch.ones(1, dtype=torch.float64), torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    fields = {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}
+    optimizer, twin = SGD([(p, torch.full_like(p, 2.0))], **fields), torch.optim.SGD([q], **fields)
+    q.grad = torch.full_like(q, 2.0)
+    for expected in (0.8, 0.52):  # steps of 0.1·2 and 0.1·(0.9·2 + 0.5·2)
+        optimizer.step()
+        twin.step()
+        assert p.item() == q.item() == pytest.approx(expected)
 
 
 @settings
@@ -149,6 +242,22 @@ def test_a_state_that_does_not_fit_changes_nothing() -> None:
         (lambda ps: Adam(ps, betas=(0.9, -0.1)), "betas.1: .*greater than or equal to 0"),
         (lambda ps: Adam(ps, betas=(0.9,)), "betas"),
         (lambda ps: Adam(ps, eps=-1), "eps: "),
+        (lambda ps: SGD(ps, momentum=-0.1), "momentum: .*greater than or equal to 0"),
+        (lambda ps: SGD(ps, momentum=math.inf), "momentum: "),
+        (lambda ps: SGD(ps, dampening="0"), "dampening: .*valid number"),
+        (lambda ps: SGD(ps, dampening=math.nan), "dampening: "),
+        (lambda ps: SGD(ps, weight_decay=-1), "weight_decay: .*greater than or equal to 0"),
+        (lambda ps: SGD(ps, nesterov=True), "nesterov needs momentum above 0 and no dampening"),
+        (
+            lambda ps: SGD(ps, momentum=0.9, dampening=0.1, nesterov=True),
+            "received momentum = 0.9 and dampening = 0.1",
+        ),
+        (lambda ps: SGD(ps, momentum=0.9, nesterov=1), "nesterov: .*boolean"),
+        (lambda ps: SGD(ps, maximize="yes"), "maximize: .*boolean"),
+        (lambda ps: Adam(ps, weight_decay=-1), "weight_decay: "),
+        (lambda ps: Adam(ps, amsgrad=0), "amsgrad: .*boolean"),
+        (lambda ps: AdamW(ps, weight_decay=-1), "weight_decay: "),
+        (lambda ps: AdamW(ps, betas=(0.9, 1)), "betas.1: .*less than 1"),
         (lambda ps: SGD([]), "expected parameters; received none"),
         (lambda ps: SGD([*ps, *ps]), "given twice"),
         (lambda ps: SGD([(ps[0][0], torch.zeros(1))]), "came with a gradient of shape"),
@@ -160,8 +269,8 @@ def test_refusals(make: Callable[[Any], Optimizer], match: str) -> None:
 
 
 def test_unknown_arguments_are_refused() -> None:
-    with pytest.raises(TypeError, match=r"SGD\(params, lr=0.001\)"):
-        SGD([torch.zeros(1)], momentum=0.9)
+    with pytest.raises(TypeError, match=r"SGD\(params, lr=0.001, momentum=0.0, .*unexpected keyword"):
+        SGD([torch.zeros(1)], foreach=True)
     with pytest.raises(TypeError, match="abstract"):
         Optimizer([torch.zeros(1)])  # type: ignore[abstract]
 

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from n2nspec import layers
 from n2nspec.layers import LAYERS
-from n2nspec.layers._base import Needs
+from n2nspec.layers._base import Mode, Needs, buffers, run
 from n2nspec.runtime import Model, compile
 from n2nspec.spec import load
 
@@ -118,10 +118,12 @@ def test_no_layer_runs_a_forbidden_operator(spec_type: Any, case: Any) -> None:
     layer = spec_type(**fields)
     xs = [torch.rand(shape) for shape in case.inputs]
     params = {p.name: torch.rand(p.shape) for p in layer.parameters(case.inputs)}
-    with Recorder() as recorder:
-        y, saved = layer.forward(params, *xs)
-        layer.backward(params, saved, torch.rand_like(y), Needs(inputs=(True,) * len(xs)))
-    assert not recorder.forbidden
+    params |= {b.name: torch.full(b.shape, b.value) for b in buffers(layer, case.inputs)}
+    for training in (True, False):
+        with Recorder() as recorder:
+            y, saved, _ = run(layer, params, tuple(xs), Mode(training))
+            layer.backward(params, saved, torch.rand_like(y), Needs(inputs=(True,) * len(xs)))
+        assert not recorder.forbidden
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_names_with_dots_are_nested() -> None:
     node = graph.nodes[0]
     dotted = type(node)(
         name="e1.conv1", layer=node.layer, inputs=node.inputs, stage=node.stage, path=node.path,
-        shape=node.shape, parameters=node.parameters,
+        shape=node.shape, parameters=node.parameters, buffers=node.buffers,
     )  # fmt: skip
     nested = type(graph)(
         spec=graph.spec, input_name=graph.input_name, input_shape=graph.input_shape, nodes=(dotted,),

@@ -200,7 +200,50 @@ def test_a_wrong_loss_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("loss", "input gradient", "finite differences") in wrong
 
 
-@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        *({"type": name} for name in LOSSES),
+        {"type": "Huber", "delta": 0.1, "reduction": "sum"},
+        {"type": "Charbonnier", "eps": 0.2},
+        {"type": "AnnealedL0", "gamma_start": 1.0, "gamma_end": 0.5},
+        {"type": "AnnealedL0", "gamma_start": 0.0},
+    ],
+    ids=lambda loss: ",".join(str(value) for value in loss.values()),
+)
+def test_each_loss_is_right(loss: dict[str, Any]) -> None:
+    report = verify(small(loss=loss))
+    assert not report.failures
+    assert ("loss", loss["type"], "autograd") in {(row.name, row.type, row.method) for row in report.rows}
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        *({"type": name} for name in OPTIMIZERS),
+        {"type": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+        {"type": "SGD", "lr": 0.1, "momentum": 0.9, "dampening": 0.1, "maximize": True},
+        {"type": "Adam", "weight_decay": 0.01, "amsgrad": True},
+        {"type": "AdamW", "weight_decay": 0.1, "amsgrad": True, "maximize": True},
+    ],
+    ids=lambda optimizer: ",".join(str(value) for value in optimizer.values()),
+)
+def test_each_optimiser_is_right(optimizer: dict[str, Any]) -> None:
+    report = verify(small(optimizer=optimizer))
+    assert not report.failures
+    assert sum(row.type == optimizer["type"] for row in report.rows if row.name == "optimizer") == 4
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_wrong_slope_of_each_loss_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: by both methods, whatever torch's counterpart is."""
+    patch(monkeypatch, LOSSES[name], "slopes", lambda out: out * (1 + 1e-5))
+    wrong = failed(small(loss={"type": name}))
+    for method in ("autograd", "finite differences"):
+        assert ("loss", "input gradient", method) in wrong
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_a_wrong_optimiser_fails(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a learning rate that is off by one part in a million."""
     cls = OPTIMIZERS[kind]

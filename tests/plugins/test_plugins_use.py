@@ -75,7 +75,7 @@ def test_schema_and_layers_know_it(project: Project, capsys: Output) -> None:
 
 
 def test_verify_compares_it_with_its_twin(project: Project, capsys: Output) -> None:
-    assert main(["verify", str(project()), "--format", "json"]) == 0
+    assert main(["verify", str(project()), "--format", "json", "--allow-plugins"]) == 0
     report = json.loads(capsys.readouterr().out)
     rows = [(row["what"], row["method"]) for row in report["rows"] if row["name"] == "soft"]
     assert ("forward", "autograd") in rows
@@ -89,7 +89,7 @@ def test_verify_finds_a_wrong_backward(project: Project) -> None:
     assert {row.name for row in report.failures} == {"soft", "network"}
 
 
-def test_verify_runs_only_what_was_named(
+def test_verify_asks_for_leave_named_or_not(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     folder = project().parent
@@ -97,10 +97,10 @@ def test_verify_runs_only_what_was_named(
     for file in ("soft.toml", "softsign.py"):
         shutil.move(folder / file, folder / "specs" / file)
     monkeypatch.chdir(folder)
-    assert main(["verify"]) == 1
-    assert "E130" in capsys.readouterr().err
-    assert main(["verify", "--allow-plugins"]) == 0
-    assert main(["verify", "specs/soft.toml"]) == 0
+    for arguments in (["verify"], ["verify", "specs/soft.toml"]):
+        assert main(arguments) == 1
+        assert "error[E130]" in capsys.readouterr().err
+        assert main([*arguments, "--allow-plugins"]) == 0
 
 
 def test_without_a_twin_verify_falls_back_and_says_so(project: Project, capsys: Output) -> None:
@@ -114,7 +114,7 @@ def test_without_a_twin_verify_falls_back_and_says_so(project: Project, capsys: 
     methods = {row.method for row in report.rows if row.name in ("soft", "network")}
     assert methods == {"finite differences"}
     assert {row.method for row in report.rows if row.name == "conv2d1"} == {"autograd", "finite differences"}
-    assert main(["verify", str(file)]) == 0
+    assert main(["verify", str(file), "--allow-plugins"]) == 0
     assert "note: soft: Softsign names no counterpart" in capsys.readouterr().out
 
 
@@ -146,6 +146,7 @@ def test_train_then_denoise(project: Project, monkeypatch: pytest.MonkeyPatch, c
     file = project()
     monkeypatch.chdir(file.parent)
     assert main(["train", "soft.toml", "--out", "run"]) == 0
+    assert "running the plugins beside the spec: softsign.py\n" in capsys.readouterr().err
     assert Path("run/softsign.py").read_bytes() == Path("softsign.py").read_bytes()
     Path("softsign.py").unlink()  # the run has its own
     picture = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
@@ -183,11 +184,23 @@ def test_a_plugin_in_a_folder_keeps_its_place(project: Project, monkeypatch: pyt
 
 def test_code_that_fails_while_it_runs_is_told_with_its_line(project: Project, capsys: Output) -> None:
     file = project(plugin=lambda text: text.replace("x.abs()), x", "x.absolut()), x"))
-    assert main(["verify", str(file)]) == 1
+    assert main(["verify", str(file), "--allow-plugins"]) == 1
     printed = capsys.readouterr().err
     assert 'error[E133]: the plugin "softsign.py" raised AttributeError' in printed
     assert "return self.scale * x / (1 + x.absolut()), x" in printed
     assert "Traceback" not in printed
+
+
+def test_code_that_fails_in_one_spec_of_several_is_in_the_report(project: Project, capsys: Output) -> None:
+    wrong = project(plugin=lambda text: text.replace("x.abs()), x", "x.absolut()), x"))
+    plain = wrong.with_name("plain.toml")
+    plain.write_text(wrong.read_text(encoding="utf-8").replace("Softsign", "ReLU"), encoding="utf-8")
+    assert main(["verify", str(wrong), str(plain), "--format", "json", "--allow-plugins"]) == 1
+    out, err = capsys.readouterr()
+    first, second = json.loads(out)
+    assert err == ""
+    assert [problem["code"] for problem in first["diagnostics"]] == ["E133"]
+    assert second["ok"] is True
 
 
 def test_our_own_faults_are_not_blamed_on_plugins(monkeypatch: pytest.MonkeyPatch) -> None:

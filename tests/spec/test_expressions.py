@@ -111,3 +111,19 @@ def test_conditions_compare_two_sides(text: str, message: str) -> None:
 def test_names_are_told_once_and_in_order() -> None:
     assert names("b + a*b - c2") == ["b", "a", "c2"]
     assert names("1 ? 2") == []
+
+
+def test_a_value_that_is_not_known_makes_what_depends_on_it_unknown() -> None:
+    values = {"a": None, "b": 2}
+    assert evaluate("-a + 3", values) is None
+    assert evaluate("b*2", values) == 4
+    found = condition("b < a", values)
+    assert (found.left, found.right, found.holds) == (2, None, None)
+    for text, message in [
+        ("a +", "it ends too early"),
+        ("a + c", "there is no variable"),
+        ("a // (b - 2)", "division by zero"),
+        ("a * 9223372036854775808", "larger than 64 bits"),
+    ]:
+        with pytest.raises(ExpressionError, match=message):
+            evaluate(text, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,7 +210,7 @@ def test_where_the_trail_of_a_value_leads() -> None:
         ({"from": ["x", "y"]}, [("E203", "encoder[0].from[1]")]),
         ({"from": "r.a"}, [("E203", "encoder[0].from")]),
         ({"from": []}, [("E113", "encoder[0].from")]),
-        ({"from": [""]}, [("E113", "encoder[0].from")]),
+        ({"from": [""]}, [("E113", "encoder[0].from[0]")]),
         ({"from": 3}, [("E112", "encoder[0].from")]),
         ({"from": "${w}"}, [("E121", "encoder[0].from")]),
         ({"repeat": 0}, [("E113", "encoder[0].repeat")]),
@@ -265,7 +266,7 @@ def test_a_parameter_that_is_not_given() -> None:
         ({"b": {"layers": [{**RELU, "from": "r"}]}}, [("E203", "blocks.b.layers[0].from")]),
         ({"b": {"layers": [{**RELU, "from": "in2"}]}}, [("E203", "blocks.b.layers[0].from")]),
         ({"b": {"layers": [{**RELU, "from": ["in", "relu3"]}]}}, [("E203", "blocks.b.layers[0].from[1]")]),
-        ({"b": {"layers": [{**RELU, "from": [3]}]}}, [("E112", "blocks.b.layers[0].from")]),
+        ({"b": {"layers": [{**RELU, "from": [3]}]}}, [("E112", "blocks.b.layers[0].from[0]")]),
         ({"b": {"layers": [{**RELU, "repeat": "x"}]}}, [("E112", "blocks.b.layers[0].repeat")]),
         ({"b": {"layers": [{**RELU, "after": "r"}]}}, [("E110", "blocks.b.layers[0].after")]),
         ({"b": {"layers": [{"typ": "ReLU"}]}}, [("E110", "blocks.b.layers[0].typ")]),
@@ -278,6 +279,8 @@ def test_a_parameter_that_is_not_given() -> None:
     ],
 )  # fmt: skip
 def test_one_mistake_in_a_block_is_one_diagnostic(blocks: Any, expected: list[tuple[str, str]]) -> None:
+    if "'from': 'in2'" not in str(blocks):  # how much a block reads is known when it is used
+        assert problems(document({**RELU, "name": "r"}, blocks=blocks)) == expected
     uses = [{"block": "b", "repeat": 50}, {"block": "b", "name": "e"}]
     source = document({**RELU, "name": "r"}, *uses, {**RELU, "from": "e"}, blocks=blocks)
     found = problems(source)
@@ -361,3 +364,52 @@ def test_a_mistake_in_a_block_that_is_used_thousands_of_times_is_told_once() -> 
         ("E113", "blocks.b.layers[0].out_channels"), ("E110", "blocks.b.layers[0].pading"),
         ("E203", "blocks.b.layers[1].from"),
     ]  # fmt: skip
+
+
+SHARING = """
+spec_version = 1
+name = "t"
+input.x = ["N", 3, "H", "W"]
+
+[defaults.Conv2d]
+out_channels = 3
+kernel_size = 3
+padding = 1
+
+[blocks.twice]
+params = []
+[[blocks.twice.layers]]
+name = "first"
+type = "Conv2d"
+[[blocks.twice.layers]]
+type = "Conv2d"
+share = "{share}"
+
+[[encoder]]
+name = "a"
+block = "twice"
+repeat = 2
+[[decoder]]
+type = "Conv2d"
+share = "a.2.first"
+"""
+
+
+def test_share_names_the_layer_of_its_own_use(tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text(SHARING.replace("{share}", "first"))
+    spec = load(file)
+    shares = [entry.share for entry in (*spec.encoder, *spec.decoder)]
+    assert shares == [None, "a.1.first", None, "a.2.first", "a.2.first"]
+
+
+def test_share_of_an_unknown_layer_in_a_block_is_one_error(tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text(SHARING.replace("{share}", "frist"))
+    with pytest.raises(DiagnosticError) as error:
+        load(file)
+    (problem,) = error.value.diagnostics
+    assert (problem.code, problem.message) == ("E203", 'there is no layer "frist" in the block "twice"')
+    assert problem.span is not None
+    assert problem.span.line == 18
+    assert '"first"' in problem.help

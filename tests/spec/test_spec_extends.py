@@ -11,6 +11,8 @@ import pytest
 import tomli_w
 from language import conv, document, flat, problems, refused
 
+from n2nspec.diagnostics import DiagnosticError
+from n2nspec.graph import check
 from n2nspec.spec import load, to_document
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -170,7 +172,7 @@ def test_mistakes_of_several_files_in_their_order(over: Any) -> None:
         ({"extends": "top.json"}, [("E124", "extends")]),
         ({"extends": "base.toml/x.toml"}, [("E124", "extends")]),
         ({"extends": "other.txt"}, [("E124", "extends")]),
-        ({"extends": "empty.toml"}, [("E124", "extends")]),
+        ({"extends": "empty.toml"}, [("E106", "")]),
         ({"remove": "act1"}, [("E112", "remove")]),
         ({"remove": [1]}, [("E112", "remove")]),
         ({"remove": ["act9"]}, [("E127", "remove[0]")]),
@@ -276,3 +278,90 @@ def test_warnings_are_about_the_spec_itself(over: Any) -> None:
     assert load(over({}, base)).warnings == ()
     (found,) = load(over({"vars": {"b": 1}}, base)).warnings
     assert (found.code, found.path) == ("W210", "vars.b")
+
+
+def told(source: Any, code: str) -> list[tuple[str, str, list[tuple[str, str, int]]]]:
+    """Message, help and labels of the mistakes with a code; those of the graph too."""
+    with pytest.raises(DiagnosticError) as caught:
+        check(source)
+    return [
+        (d.message, d.help, [(label.text, label.span.file, label.span.line) for label in d.labels])
+        for d in caught.value.diagnostics
+        if d.code == code
+    ]
+
+
+@pytest.mark.parametrize("others", [{}, {"encoder": [{**RELU, "repeat": 2}]}])
+def test_a_name_that_dangles_because_of_remove_names_the_remove(over: Any, others: dict[str, Any]) -> None:
+    base = {**BASE, "output": {"y": "act1"}, "decoder": [{**RELU, "from": "act1"}]}
+    found = told(over({"remove": ["act1"], **others}, base), "E203")
+    assert len(found) == 3
+    for message, help, labels in found:
+        assert message.startswith("there is no layer")
+        assert message.endswith('named "act1"')
+        assert help == "leave that layer in, or use another name here"
+        assert labels == [("removed here", "top.json", 1), ("extended here", "top.json", 1)]
+
+
+def test_a_name_inside_a_removed_use_names_the_remove(over: Any) -> None:
+    uses = [{"block": "b", "name": "e"}, {**RELU, "from": "e.c"}, {"block": "b"}]
+    base = document(*uses, blocks={"b": {"layers": [{**RELU, "name": "c"}]}})
+    ((message, _, labels),) = told(over({"remove": ["e"]}, base), "E203")
+    assert message.endswith('"e.c"')
+    assert labels[0] == ("removed here", "top.json", 1)
+
+
+REMOVED = ("removed here", "top.json", 1)
+
+
+@pytest.mark.parametrize(
+    ("top", "message", "help", "labels"),
+    [
+        ({"encoder": [{"after": "conv1", **RELU}]},
+         'the layer "conv1" of the base is removed, so nothing can be put after it',
+         "leave it in, or name another layer", [REMOVED]),
+        ({"encoder": [{"name": "conv1", "stride": 2}]},
+         'the layer "conv1" of the base is removed, so it cannot be changed',
+         "leave it in, or name another layer", [REMOVED]),
+        ({"remove": ["conv1", "conv1"]}, 'the layer "conv1" is removed twice', "name it once",
+         [("removed here already", "top.json", 1)]),
+        ({"decoder": [{"after": "conv2", **RELU}]},
+         'there is no layer "conv2" in the decoder of the base, so nothing can be put after it',
+         'write [[encoder]] above this layer: "conv2" is there', [("it is in the encoder", "base.toml", 6)]),
+        ({"decoder": [{"name": "conv2", "stride": 2}]},
+         'there is no layer "conv2" in the decoder of the base, so it cannot be changed',
+         'write [[encoder]] above this layer: "conv2" is there', [("it is in the encoder", "base.toml", 6)]),
+        ({"encoder": [{"name": "new", **RELU}, {"before": "new", **RELU}]},
+         'there is no layer "new" in the encoder of the base, so nothing can be put before it',
+         "new layers keep their order: write this one below that, with the same before or after",
+         [("it is a new layer", "top.json", 1)]),
+        ({"encoder": [{"after": "use.c", **RELU}]},
+         'there is no layer "use.c" in the encoder of the base, so nothing can be put after it',
+         'use uses a block, and is addressed as a whole: "use"', []),
+        ({"encoder": [{"name": "twice.1", "inplace": True}]},
+         'there is no layer "twice.1" in the encoder of the base, so it cannot be changed',
+         'twice is repeated, and is addressed as a whole: "twice"', []),
+    ],
+)  # fmt: skip
+def test_what_became_of_a_layer_is_told(
+    over: Any, top: dict[str, Any], message: str, help: str, labels: list[tuple[str, str, int]]
+) -> None:
+    uses = [{"block": "b", "name": "use"}, {**RELU, "name": "twice", "repeat": 2}]
+    base = {
+        **BASE,
+        "encoder": [*BASE["encoder"], *uses],
+        "blocks": {"b": {"layers": [{**RELU, "name": "c"}]}},
+    }
+    assert told(over({"remove": ["conv1"], **top}, base), "E127") == [(message, help, labels)]
+
+
+def test_what_an_earlier_file_removed_is_told_as_well(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(tomli_w.dumps(BASE))
+    (tmp_path / "b.toml").write_text('extends = "a.toml"\nremove = ["conv1"]\n')
+    (tmp_path / "c.toml").write_text(
+        'extends = "b.toml"\nremove = ["conv1"]\n[[encoder]]\nafter = "conv1"\ntype = "ReLU"\n'
+    )
+    (twice, _, labels), (after, _, _) = told(tmp_path / "c.toml", "E127")
+    assert twice == 'the layer "conv1" is removed already'
+    assert labels[0] == ("removed here", str(tmp_path / "b.toml"), 2)
+    assert after == 'the layer "conv1" of the base is removed, so nothing can be put after it'

@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from n2nspec.diagnostics import CODES, DiagnosticError, render_all, to_json
-from n2nspec.spec import Spec, load, parse_override, to_document
+from n2nspec.spec import Spec, load, parse_overrides, to_document
 
 N2N = Path(__file__).parents[2] / "specs" / "n2n.toml"
 TEXT = N2N.read_text(encoding="utf-8")
 DOCUMENT = tomllib.loads(TEXT)
 
-SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+UNTIMED = settings(deadline=None)  # other work on the machine is no failure
+SAME_FOLDER = settings(UNTIMED, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
@@ -55,6 +56,8 @@ def showable(error: DiagnosticError, source: Any) -> None:
     assert json.dumps([to_json(diagnostic) for diagnostic in error.diagnostics])
     assert {diagnostic.code for diagnostic in error.diagnostics} <= CODES.keys()
     assert render_all(error.diagnostics).encode()
+    assert all(1 <= d.span.column <= d.span.end_column or d.span.line != d.span.end_line
+               for d in error.diagnostics if d.span is not None)  # fmt: skip
     lines = [d.span.line for d in error.diagnostics if d.span is not None and d.span.file == str(source)]
     assert lines == sorted(lines)
     if isinstance(source, Path) and lines:
@@ -89,6 +92,7 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
+@UNTIMED
 @given(mutated())
 def test_mutated_documents(document: dict[str, Any]) -> None:
     outcome(document)
@@ -150,6 +154,7 @@ def test_random_text(text: str, suffix: str, tmp_path: Path) -> None:
     outcome(file)
 
 
+@UNTIMED
 @given(
     st.dictionaries(
         st.lists(words | st.sampled_from(["0", "conv1", "optimizer", "output"]), max_size=4).map(".".join),
@@ -161,11 +166,28 @@ def test_overrides(overrides: dict[str, Any]) -> None:
     outcome(N2N, overrides)
 
 
+@UNTIMED
 @given(st.text(max_size=30))
-def test_parse_override(text: str) -> None:
+def test_parse_overrides(text: str) -> None:
     try:
-        key, value = parse_override(text)
+        overrides = parse_overrides([text])
     except DiagnosticError as error:
         showable(error, None)
     else:
-        outcome(N2N, {key: value})
+        outcome(N2N, overrides)
+
+
+@UNTIMED
+@given(
+    st.sampled_from(
+        ["train.optimizer", "encoder.0", "encoder.conv1.padding", "input.x", "a", "train.epochs"]
+    ),
+    st.lists(
+        st.sampled_from(
+            ["{", "}", "[", "]", "type", '"Adam"', "lr", "=", ",", "1", "-1", " ", "\n", '"', "#"]
+        ),
+        max_size=12,
+    ).map("".join),
+)
+def test_settings(key: str, value: str) -> None:
+    outcome(N2N, parse_overrides([f"{key}={value}"]))

@@ -116,6 +116,13 @@ def test_the_flat_spec_makes_the_same_graph(network: Any, tmp_path: Path) -> Non
         assert again.output == graph.output
 
 
+@settings(deadline=None)
+@given(networks())
+def test_blocks_that_are_right_when_used_are_right_when_not(network: Any) -> None:
+    source, _ = network
+    load({**source, "encoder": [RELU]})
+
+
 SEED = {
     "extends": "base.toml",
     "spec_version": 1,
@@ -244,6 +251,23 @@ def test_mutated_documents(source: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "top.json"
     file.write_text(json.dumps(source))
     outcome(file)
+
+
+@settings(deadline=None)
+@given(source=mutated())
+def test_what_loads_loads_without_the_uses_of_its_blocks(source: dict[str, Any]) -> None:
+    """Mistakes that are told of a block by itself are mistakes in each use. The uses are the seed's."""
+    alone = {"spec_version": 1, "name": "n", "input": {"x": ["N", 3, "H", "W"]}}
+    used = {
+        **alone,
+        **{key: source[key] for key in ("vars", "defaults", "blocks") if key in source},
+        "encoder": [SEED["encoder"][0], SEED["encoder"][3]],  # type: ignore[index]
+    }
+    try:
+        load(used)
+    except DiagnosticError:
+        return
+    load({**used, "encoder": [RELU]})
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

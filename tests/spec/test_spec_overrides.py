@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from n2nspec.diagnostics import COMMAND_LINE, DiagnosticError, render_all, to_json
-from n2nspec.spec import load, parse_override
+from n2nspec.diagnostics import COMMAND_LINE, DiagnosticError, Span, render_all, to_json
+from n2nspec.spec import load, parse_override, parse_overrides
 
 N2N = Path(__file__).parents[2] / "specs" / "n2n.toml"
 BARE = {"spec_version": 1, "name": "bare", "input": {"x": [3, 8, 8]}, "encoder": [{"type": "ReLU"}]}
@@ -133,7 +133,7 @@ def test_mistakes_point_at_the_override_and_come_last() -> None:
         " --> --set",
         "  |",
         "  | trian.epochs = 2",
-        "  | ^^^^^^^^^^^^",
+        "  | ^^^^^",
         'help: did you mean "train"?',
         "",
         'error[E112]: epochs: expected an integer; received "x"',
@@ -166,3 +166,91 @@ def test_locate_gives_the_override_not_the_stale_line() -> None:
 def test_overrides_are_a_mapping_of_dotted_keys(wrong: object) -> None:
     with pytest.raises(DiagnosticError, match="overrides are values by dotted key"):
         load(N2N, overrides=wrong)  # type: ignore[arg-type]
+
+
+def under(span: Span | None) -> str:
+    assert span is not None
+    assert span.text is not None
+    assert span.file == COMMAND_LINE
+    return span.text[span.column - 1 : span.end_column - 1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "over", "message"),
+    [
+        ('train.optimizer={type="Adam",lr="x"}', '"x"', 'lr: expected a number; received "x"'),
+        ('train.optimizer={type="Adam",lrr=1}', "lrr", 'unknown key "lrr" in Adam'),
+        ("train.optimizer = { lr = 1 }", "{ lr = 1 }", 'an optimizer needs "type"'),
+        ("encoder.0.padding=[1, -1]", "-1", "padding[1]: expected 0 to 65535; received -1"),
+        ('encoder=[{type="Relu"}]', '"Relu"', 'unknown layer type "Relu"'),
+        ("a.b.c.d=1", "a", 'unknown key "a" in the spec'),
+        ("train.optimizr.lr=1", "optimizr", 'unknown key "optimizr" in [train]'),
+        ("encoder.9.bias=1", "9", "encoder has 4 entries; there is no 9"),
+        ("encoder.'conv9'.bias=1", "'conv9'", 'encoder has no entry named "conv9"'),
+        ("name.first=a", "first", 'name is "n2n", which has no keys'),
+        ("vars.x=1", "x", 'there is no variable "x"'),
+        ("extends=a.toml", "extends", "extends cannot be set from outside"),
+        (" train.epochs = ten ", "ten", 'epochs: expected an integer; received "ten"'),
+        ("train.epochs=", "", 'epochs: expected an integer; received ""'),
+        ("train.seed=[1,", "[1,", 'seed: expected an integer; received "[1,"'),
+        ("train..lr=1", "train..lr", '"train..lr" is not a dotted key'),
+        ("encoder.conv1.bias=[\n1]", "[", "bias: expected true or false; received [1]"),
+        ("encoder.conv1.padding=[1,\n-1]", "-1", "padding[1]: expected 0 to 65535; received -1"),
+    ],
+)
+def test_the_authors_text_is_shown_with_the_caret_at_the_fault(setting: str, over: str, message: str) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        load(N2N, overrides=parse_overrides([setting]))
+    (found,) = caught.value.diagnostics
+    assert found.message == message
+    assert found.help
+    assert under(found.span) == over
+    assert found.span is not None
+    assert found.span.text in setting.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text", "over"),
+    [
+        (
+            "train.optimizer",
+            {"type": "Adam", "lr": "x"},
+            'train.optimizer = { type = "Adam", lr = "x" }',
+            '"x"',
+        ),
+        ("encoder.0.padding", (1, -1), "encoder.0.padding = [1, -1]", "-1"),
+        ("train.epochs", None, "train.epochs = null", "null"),
+        ("train.loss", {"a b": 1, "type": "MSE"}, 'train.loss = { "a b" = 1, type = "MSE" }', '"a b"'),
+    ],
+)
+def test_a_value_from_python_is_shown_as_toml_writes_it(key: str, value: Any, text: str, over: str) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        load(N2N, overrides={key: value})
+    (found,) = caught.value.diagnostics
+    assert found.span is not None
+    assert found.span.text == text
+    assert under(found.span) == over
+
+
+def test_every_setting_without_a_value_is_reported() -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        parse_overrides(["train.epochs", "train.seed=1", "=2"])
+    assert [under(found.span) for found in caught.value.diagnostics] == ["train.epochs", "="]
+    assert parse_overrides(["a=1", "b=x y", "a=2"]) == {"a": 2, "b": "x y"}
+
+
+def test_a_list_that_the_shell_took_the_quotes_from_is_explained() -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        load(N2N, overrides=parse_overrides(["input.x=[N,3,H,W]"]))
+    (found,) = caught.value.diagnostics
+    assert "single quotes around all of it" in found.help
+    assert under(found.span) == "[N,3,H,W]"
+
+
+def test_a_later_setting_of_a_table_takes_the_places_of_what_was_in_it() -> None:
+    settings = ["train.optimizer.lr=0.1", 'train.optimizer={type="SGD",lr=-1}']
+    with pytest.raises(DiagnosticError) as caught:
+        load(N2N, overrides=parse_overrides(settings))
+    (found,) = caught.value.diagnostics
+    assert found.span is not None
+    assert (found.span.text, found.span.line) == (settings[1], 2)

@@ -69,6 +69,18 @@ block = "unit"
 ch = "${ch}"
 repeat = 2
 
+[blocks.spare]
+params = ["groups"]
+
+[[blocks.spare.layers]]
+type = "Conv2d"
+out_channels = 12
+groups = "${groups}"
+dilation = 2
+
+[defaults.Upsampling]
+scale_factor = 4
+
 [[encoder]]
 name = "first"
 block = "unit"
@@ -264,6 +276,12 @@ def test_defaults_and_bounds_are_those_of_the_model() -> None:
         ('padding = "same"', 'pading = "same"'),
         ("[defaults.Conv2d]", "[defaults.Conv3000d]"),
         ('output = "act"', "outputs = 1"),
+        ("dilation = 2", "dilatoin = 2"),
+        ("dilation = 2", "dilation = 0"),
+        ("dilation = 2", "dilation = 1.5"),
+        ("out_channels = 12\n", ""),
+        ("scale_factor = 4", "scale_factor = 0"),
+        ("scale_factor = 4", 'padding_mode = "wrap"'),
         ('params = { ch = 4 }', "params = 4"),
         ('check = ["${width % 4 == 0}"]', 'check = ["width % 4 == 0"]'),
         ("epochs = \"${width}\"", "epochs = -1"),

@@ -91,7 +91,12 @@ def test_overrides_set_variables_and_may_use_them() -> None:
         ({"a": "${1 //0}"}, [("E120", "vars.a")]),
         ({"a": "${a}"}, [("E120", "vars.a")]),
         ({"a": "${b}", "b": "${c + a}", "c": 1}, [("E120", "vars.a")]),
-        ({"a": "${b}", "b": "${a}", "c": "${b + 1}", "d": "${a+nothing}"}, [("E120", "vars.a")]),
+        (
+            {"a": "${b}", "b": "${a}", "c": "${b + 1}", "d": "${a+nothing}"},
+            [("E120", "vars.a"), ("E121", "vars.d")],
+        ),
+        ({"a": "${"}, [("E120", "vars.a")]),
+        ({"a": "2*${b"}, [("E120", "vars.a")]),
         ({"a": "${b}", "b": "${a}", "c": "${d}", "d": "${c}"}, [("E120", "vars.a"), ("E120", "vars.c")]),
     ],
 )
@@ -149,6 +154,7 @@ def test_a_bad_value_of_a_variable_is_told_once_with_its_way(tmp_path: Path) -> 
         (["a == 6"], [("E112", "require.check[0]")]),
         ([True], [("E112", "require.check[0]")]),
         (["${a}"], [("E120", "require.check[0]")]),
+        (["${a == 6"], [("E120", "require.check[0]")]),
         (["${a = 6}"], [("E120", "require.check[0]")]),
         (["${c == 6}"], [("E121", "require.check[0]")]),
         ("${a == 6}", [("E112", "require.check")]),
@@ -168,3 +174,52 @@ def test_a_condition_shows_its_numbers() -> None:
     assert found.message == 'the condition "a % 4 == 0" is not met: 2 == 0 with a = 6'
     (found,) = refused(document(RELU, require={"check": ["${1 > 2}"]}))
     assert found.message == 'the condition "1 > 2" is not met: 1 > 2'
+
+
+def test_what_is_known_of_an_expression_is_judged() -> None:
+    """An unknown variable in it hides neither another one nor a mistake in its text."""
+    found = problems(document(conv("${p + q}"), conv("${p +}"), conv("${p // 0}"), vars={"p": "${o}"}))
+    assert found == [
+        ("E121", "encoder[0].out_channels"), ("E120", "encoder[1].out_channels"),
+        ("E120", "encoder[2].out_channels"), ("E121", "vars.p"),
+    ]  # fmt: skip
+    (found_in_text,) = refused(document(RELU, description="${o} and ${1 +}", vars={"o": 2}))
+    assert found_in_text.message == 'in "1 +": it ends too early'
+
+
+@pytest.mark.parametrize(
+    ("written", "help"),
+    [
+        ("${1 // 0}", "what stands after // is 0 here; make it another number"),
+        ("${4 % (w - 3)}", "what stands after % is 0 here; make it another number"),
+        ("${w * 9223372036854775807}", "integers go up to 9,223,372,036,854,775,807: use smaller numbers"),
+        ("${9223372036854775808}", "integers go up to 9,223,372,036,854,775,807: use smaller numbers"),
+        ("${w / 2}", "write // for a division, which rounds down"),
+        ("${w ** 2}", "there are no powers: write width*width"),
+        ("${1.5}", "expressions are of integers; write any other number as it is, without ${…}"),
+        ("${w == 3}", "only the conditions of [require] check compare, and each compares once"),
+        ("${" + "(" * 60 + "w}", "give a part of it a name in [vars]"),
+        ("${w", "write }; or $${ for the characters ${ themselves"),
+        (
+            "${w +}",
+            "integers, variables, + - * // % and parentheses make an expression; $${ stands for ${ itself",
+        ),
+    ],
+)
+def test_each_broken_expression_has_its_help(written: str, help: str) -> None:
+    (found,) = refused(document(conv(written), vars={"w": 3}))
+    assert (found.code, found.help) == ("E120", help)
+    (found,) = refused(document(RELU, vars={"k": written, "w": 3}))
+    assert (found.code, found.path, found.help) == ("E120", "vars.k", help)
+
+
+def test_what_the_numbers_make_wrong_shows_the_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(
+        'spec_version = 1\nname = "n"\ninput.x = [3, 8, 8]\nvars.a = 3\nvars.k = "${4 // (a - 3)}"\n'
+        '[[encoder]]\ntype = "ReLU"\n'
+    )
+    (found,) = refused(file)
+    assert [(label.text, label.span.line) for label in found.labels] == [("a is 3", 4)]
+    assert found.span is not None
+    assert (found.span.line, found.span.column, found.span.end_column) == (5, 15, 17)

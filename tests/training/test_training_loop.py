@@ -17,6 +17,8 @@ from n2nspec.diagnostics import DiagnosticError
 from n2nspec.runtime import Model, compile
 from n2nspec.spec import Spec, load
 from n2nspec.training import EpochRecord, Run, StartInfo, Summary, open_run, train
+from n2nspec.training.contestant import Contestant
+from n2nspec.training.evaluation import Measured
 from n2nspec.training.history import read_rows
 from n2nspec.training.metrics import mean
 from n2nspec.training.reporter import Silent
@@ -203,7 +205,7 @@ def test_a_loss_that_is_no_number(tmp_path: Path, spec: Make, monkeypatch: pytes
         return math.nan if len(calls) == 5 else calls[-1]
 
     monkeypatch.setattr(Model, "step", diverging)
-    with pytest.raises(DiagnosticError, match="epoch 2, batch 2: the loss is nan") as caught:
+    with pytest.raises(DiagnosticError, match="epoch 2, step 5: the loss is nan") as caught:
         train(spec(), tmp_path / "run")
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "E407"
@@ -230,6 +232,58 @@ def test_a_last_step_that_breaks_the_weights(
     assert caught.value.diagnostics[0].code == "E407"
     model = open_run(tmp_path / "run").model()
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+
+
+def test_a_result_that_is_no_number(tmp_path: Path, spec: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loss and weights of the last epoch are finite, but too large for sums over the held-out pictures."""
+    told = Recording()
+    measure = Contestant.measure
+
+    def overflowing(self: Contestant, *rest: Any, **more: Any) -> Measured:
+        measured = measure(self, *rest, **more)
+        if len(told.epochs) == 1:
+            self.psnr = math.nan
+        return measured
+
+    monkeypatch.setattr(Contestant, "measure", overflowing)
+    with pytest.raises(DiagnosticError, match="epoch 2, step 6: the result has values") as caught:
+        train(spec(), tmp_path / "run", reporter=told)
+    assert caught.value.diagnostics[0].code == "E407"
+    run = open_run(tmp_path / "run")
+    assert run.epochs == 1
+    assert math.isfinite(run.psnr or math.nan)
+    assert names(tmp_path / "run") == FILES
+
+
+def test_a_run_that_did_harm_says_so(tmp_path: Path, spec: Make, pairs: dict[str, Any]) -> None:
+    """A Sigmoid that is pushed to its end learns no more, and its loss stays a number."""
+    much = spec(train__optimizer={"type": "SGD", "lr": 1e5})
+    harmless, harmful = Recording(), Recording()
+    train(spec(), tmp_path / "good", reporter=harmless)
+    run = train(much, tmp_path / "bad", reporter=harmful)
+    assert harmless.ends[0].warnings == ()
+    (warning,) = harmful.ends[0].warnings
+    assert warning.code == "W306"
+    before = harmful.starts[0].psnr
+    assert warning.message.endswith(f"PSNR {before:.2f} dB before it, {run.psnr:.2f} dB after")
+    assert warning.help == "use a smaller learning rate: --set train.optimizer.lr=10000"
+    del pairs["val"]
+    train(spec(train__optimizer={"type": "SGD", "lr": 1e5}), tmp_path / "worse", reporter=harmful)
+    (warning,) = harmful.ends[1].warnings
+    assert (
+        f"loss {harmful.batches[6][3]:.3g} before it, {harmful.epochs[-1].loss:.3g} after" in warning.message
+    )
+
+
+def test_one_warning_for_one_folder(tmp_path: Path, spec: Make) -> None:
+    """Training and validation on the same transparent pictures."""
+    for half in ("a", "b"):
+        (tmp_path / "glass" / half).mkdir(parents=True)
+        Image.new("RGBA", (8, 8), (1, 2, 3, 4)).save(tmp_path / "glass" / half / "1.png")
+    told, glass = Recording(), str(tmp_path / "glass")
+    train(spec(data__train=glass, data__val=glass), tmp_path / "run", epochs=0, reporter=told)
+    assert [warning.code for warning in told.starts[0].warnings] == ["W303"]
+    assert told.starts[0].warnings[0].message.endswith("a/1.png, b/1.png")
 
 
 @pytest.mark.parametrize(

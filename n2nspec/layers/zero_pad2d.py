@@ -1,0 +1,60 @@
+"""ZeroPad2d: a border of zeros.
+
+    forward    y[…, i, j] = x[…, i - top, j - left] inside the picture, else 0
+    backward   gx[…, i, j] = gy[…, i + top, j + left], and 0 for a pixel that was cut off
+    sizes      H_out = H + top + bottom, W_out = W + left + right
+
+Source: torch.nn.ZeroPad2d, https://docs.pytorch.org/docs/stable/generated/torch.nn.ZeroPad2d.html.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from n2nspec.layers._base import BadCase, Case
+from n2nspec.layers._module import Layer
+from n2nspec.layers._pads import PadSpec
+
+__all__ = ["ZeroPad2d", "ZeroPad2dSpec"]
+
+
+class ZeroPad2dSpec(PadSpec):
+    """Zeros around the picture."""
+
+    type: Literal["ZeroPad2d"] = "ZeroPad2d"
+
+    twin: ClassVar[str] = "torch.nn.ZeroPad2d"
+
+    CASES: ClassVar[tuple[Case, ...]] = (
+        Case(fields={"padding": 1}, inputs=((2, 3, 4, 5),)),
+        Case(fields={"padding": (1, 2, 0, 3)}, inputs=((1, 2, 5, 4),)),
+        Case(fields={"padding": 0}, inputs=((1, 1, 1, 1),)),
+        Case(fields={"padding": 9}, inputs=((1, 1, 1, 2),)),
+        Case(fields={"padding": (-6, 1, 0, 0)}, inputs=((1, 2, 3, 6),)),
+        Case(fields={"padding": (-1, 2, 3, -2)}, inputs=((2, 2, 5, 6),)),
+        Case(fields={"padding": -1}, inputs=((1, 3, 4, 5),)),
+        Case(fields={"padding": (2, 0, 1, 1)}, inputs=((3, 4, 5),)),
+        Case(fields={"padding": (0, 1, 2, 1)}, inputs=((2, 3, 4, 5),), contiguous=False),
+        Case(fields={"padding": 1}, inputs=((0, 3, 4, 5),)),
+    )
+    BAD_CASES: ClassVar[tuple[BadCase, ...]] = (
+        BadCase(fields={"padding": 1.5}, match="Expected an integer, or four"),
+        BadCase(fields={"padding": True}, match="Expected an integer, or four"),
+        BadCase(fields={"padding": (1, 2)}, match="Expected an integer, or four"),
+        BadCase(fields={"padding": "1"}, match="Expected an integer, or four"),
+        BadCase(fields={"padding": 70_000}, match="Expected -65535 to 65535"),
+        BadCase(fields={"padding": (0, 0, -2, -1)}, inputs=((1, 3, 2, 9),), match="height 2 is too small"),
+    )
+
+
+class ZeroPad2d(Layer):
+    """`ZeroPad2d(padding)`: as torch.nn.ZeroPad2d, with a backward of its own.
+
+    `padding` is a number of pixels for every side, or (left, right, top, bottom); negative ones crop.
+    Input (N, C, H, W) or (C, H, W).
+
+    Raises:
+        ValueError: arguments that make no layer, or an input that does not fit.
+    """
+
+    spec_type = ZeroPad2dSpec

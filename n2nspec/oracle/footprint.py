@@ -1,0 +1,114 @@
+"""How much memory the optimised engine would take, for pictures of any size, without the memory.
+
+In: a shaped graph and an input shape. Out: bytes at the worst moment of a training step or of a forward pass.
+The pass runs on tensors that have shapes but no contents (torch's meta device) while whatever is allocated
+and let go of is counted. What stands besides is what `graph.memory` counts: parameters, gradients, moments,
+buffers, the input and the target.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from n2nspec.geometry import concrete
+from n2nspec.graph import ShapedGraph, standing_bytes, update_bytes
+from n2nspec.layers._base import EVALUATION, Mode
+from n2nspec.losses import HuberSpec
+from n2nspec.runtime.optimized import OptimizedEngine
+
+__all__ = ["optimized_bytes"]
+
+
+class _Ledger(TorchDispatchMode):
+    """Counts the bytes of all tensors that operators make, for as long as anybody holds them."""
+
+    def __init__(self, standing: Iterable[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.held = self.peak = 0
+        self._known = {tensor.untyped_storage()._cdata for tensor in standing}  # theirs is not counted
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False))
+        given.update(kwargs or {})
+        for argument in func._schema.arguments:
+            if argument.alias_info is not None and argument.alias_info.is_write and argument.name in given:
+                return given[
+                    argument.name
+                ]  # it writes into a tensor that is there: nothing to count, or to do
+        found = func(*args, **(kwargs or {}))
+        # these begin with a tensor like their input and change its size, which takes more memory or keeps it
+        least = args[0].nbytes if func._schema.name in ("aten::im2col", "aten::col2im") else 0
+        for leaf in tree_leaves(found):
+            if isinstance(leaf, Tensor):
+                self._made(leaf.untyped_storage(), least)
+        return found
+
+    def _made(self, storage: torch.UntypedStorage, least: int) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        if size < least:
+            size = least
+        elif least:
+            self.peak = max(self.peak, self.held + least + size)
+        self.held += size
+        self.peak = max(self.peak, self.held)
+        weakref.finalize(storage, self._gone, key, size)
+
+    def _gone(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.held -= size
+
+
+def optimized_bytes(graph: ShapedGraph, shape: tuple[int, ...], *, training: bool) -> int | None:
+    """The most bytes at once, for an input batch of this shape; None where a layer asks for its numbers."""
+    try:
+        return _bytes(graph, shape, training=training)
+    except (RuntimeError, NotImplementedError):  # what torch says of tensors without contents
+        return None
+
+
+def _bytes(graph: ShapedGraph, shape: tuple[int, ...], *, training: bool) -> int:
+    train = graph.spec.train
+    kind: torch.dtype = getattr(torch, train.dtype)
+    place = torch.device("meta")
+    own = {
+        node.name: {p.name: torch.empty(p.shape, dtype=kind, device=place) for p in node.parameters}
+        for node in graph.nodes
+    }
+    buffers = {
+        node.name: {
+            b.name: torch.empty(b.shape, dtype=torch.int64 if b.integer else kind, device=place)
+            for b in node.buffers
+        }
+        for node in graph.nodes
+    }
+    tensors = {node.name: {**own[node.owner], **buffers[node.name]} for node in graph.nodes}
+    sizes = {
+        dim.symbol: n for dim, n in zip(graph.input_shape, shape, strict=True) if not isinstance(dim, int)
+    }
+    output = concrete(graph.shapes[graph.output], sizes)
+    assert output is not None, "a size that the network takes"
+    x, target = (torch.empty(size, dtype=kind, device=place) for size in (shape, output))
+    standing = [x, target, *(tensor for held in tensors.values() for tensor in held.values())]
+    engine = OptimizedEngine(graph, kind=kind, place=place)
+    held = standing_bytes(graph, kind.itemsize, training=training) + x.nbytes
+    with _Ledger(standing) as ledger:
+        if not training:
+            engine.forward(tensors, x, EVALUATION, keep=False)
+            return int(held + ledger.peak)
+        # one that looks at the numbers cannot: another that makes as many tensors stands for it
+        loss = HuberSpec() if train.loss.probabilities else train.loss.at(0.0)
+        engine.step(tensors, x, target, loss, Mode(True), own)  # gradients take what parameters do
+    update = update_bytes(graph, kind.itemsize)
+    return int(held + target.nbytes + max(ledger.peak, ledger.held + update))

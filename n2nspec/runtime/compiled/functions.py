@@ -1,0 +1,194 @@
+"""The operations of a program as pure functions of tensors, forward and backward.
+
+In: an operation and its inputs, pictures (N, C, H, W) in any order of memory. Out: its value and what its
+backward needs; then, from the gradient of the value, those of inputs and weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from n2nspec._lazy import torch
+from n2nspec.compiler.program import Activation, ConvOp, LayerOp, PoolOp, Program
+from n2nspec.layers._base import Mode, Needs, run
+from n2nspec.runtime.compiled.correlate import Correlation, interleave
+
+if TYPE_CHECKING:
+    from torch import Tensor, device, dtype
+
+__all__ = ["Convolution", "Function", "LayerFunction", "MaxPooling"]
+
+Named = Mapping[str, "Tensor"]
+
+
+class Function(Protocol):
+    """One operation. `weights` are its own parameters and buffers, by the layer's names for them."""
+
+    def forward(self, weights: Named, xs: Sequence[Tensor], mode: Mode) -> tuple[Tensor, Any, Named]:
+        """The value, what backward needs, and the buffers that change."""
+        ...
+
+    def backward(self, weights: Named, saved: Any, gy: Tensor) -> tuple[Sequence[Tensor | None], Named]:
+        """The gradients of the inputs, None for those that nobody needs, and of the parameters."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFunction:
+    """A layer by its own functions."""
+
+    op: LayerOp
+    needs: Needs
+
+    def forward(self, weights: Named, xs: Sequence[Tensor], mode: Mode) -> tuple[Tensor, Any, Named]:
+        return run(self.op.layer, weights, tuple(xs), mode)
+
+    def backward(self, weights: Named, saved: Any, gy: Tensor) -> tuple[Sequence[Tensor | None], Named]:
+        return self.op.layer.backward(weights, saved, gy, self.needs)
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPooling:
+    """Max-pooling with windows side by side; of equal numbers the first one counts, as in torch."""
+
+    op: PoolOp
+    size: tuple[int, int]
+
+    def _corners(self, x: Tensor) -> list[Tensor]:
+        """For each place in a window, row by row, the pixels there."""
+        (k_h, k_w), (h, w) = self.op.window, self.op.shape[2:]
+        return [x[:, :, i : k_h * h : k_h, j : k_w * w : k_w] for i in range(k_h) for j in range(k_w)]
+
+    def forward(self, weights: Named, xs: Sequence[Tensor], mode: Mode) -> tuple[Tensor, Any, Named]:
+        corners = self._corners(xs[0])
+        y = corners[0]
+        for corner in corners[1:]:
+            y = torch.maximum(y, corner)
+        return y, (xs[0], y), {}
+
+    def backward(self, weights: Named, saved: Any, gy: Tensor) -> tuple[Sequence[Tensor | None], Named]:
+        x, y = saved
+        k_h, k_w = self.op.window
+        parts, free = [], torch.ones_like(y, dtype=torch.bool)
+        for corner in self._corners(x):
+            largest = (corner == y) | corner.isnan()
+            parts.append(torch.where(largest & free, gy, 0).permute(0, 2, 3, 1))
+            free = free & ~largest
+        gx = interleave([parts[i * k_w : (i + 1) * k_w] for i in range(k_h)]).permute(0, 3, 1, 2)
+        (h, w), (height, width) = gx.shape[2:], self.size
+        if (h, w) != self.size:  # windows that would hang over are left out
+            gx = torch.nn.functional.pad(gx, (0, width - w, 0, height - h))
+        return (gx,), {}
+
+
+SIGMOID = Activation(kind="sigmoid")
+
+
+class Convolution:
+    """Convolutions of one or more sources, bias and activation.
+
+    Backward builds the windows of the value's gradient once and multiplies them twice: by the flipped kernels
+    for the input's gradient, and by the input for the weights'. Only where the stride is more than 1, or
+    nobody wants the input's gradient, the weights' comes from the windows of the input.
+    """
+
+    def __init__(
+        self, op: ConvOp, program: Program, kernel: tuple[int, int], needs: tuple[bool, ...], *, kind: dtype,
+        place: device,
+    ) -> None:  # fmt: skip
+        self.op, self.needs = op, needs
+        out = op.shape[2], op.shape[3]
+        self.forwards: list[Correlation] = []
+        self.adjoints: list[Correlation] = []
+        self.from_input: list[bool] = []
+        for source, needed in zip(op.sources, needs, strict=True):
+            _, _, height, width = program.shapes[source.value]
+            adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
+            plain = all(m.scale == 1 for m in source.maps)
+            self.from_input.append(plain and (not needed or any(m.stride > 1 for m in source.maps)))
+            self.forwards.append(
+                Correlation.make(source.maps, (height, width), out, source.channels, kernel, kind, place)
+            )
+            self.adjoints.append(
+                Correlation.make(adjoint, out, (height, width), op.shape[1], kernel, kind, place)
+            )
+
+    def _weight(self, weights: Named) -> list[Tensor]:
+        """The kernel as (kH, kW, C, O), the channels of each source alone."""
+        w = weights["weight"]
+        w = w.permute(2, 3, 0, 1) if self.op.transposed else w.permute(2, 3, 1, 0)
+        return list(torch.split(w, [source.channels for source in self.op.sources], 2))
+
+    def forward(self, weights: Named, xs: Sequence[Tensor], mode: Mode) -> tuple[Tensor, Any, Named]:
+        n = self.op.shape[0]
+        pictures = [x.permute(0, 2, 3, 1) for x in xs]
+        columns = [correlation.columns(x) for correlation, x in zip(self.forwards, pictures, strict=True)]
+        activation, bias = self.op.activation, weights["bias"] if self.op.bias else None
+        products = [
+            windows @ correlation.matrix(w)
+            for correlation, windows, w in zip(self.forwards, columns, self._weight(weights), strict=True)
+        ]
+        if len(products) == 1 and activation == SIGMOID:
+            # before the phases are put in their places: rows of few channels make poor use of vector units
+            product = products[0]
+            products = [_activate(activation, _plus(product, bias, product.shape[1] // self.op.shape[1]))]
+            activation = bias = None
+        y = self.forwards[0].pixels(products[0], n)
+        for correlation, product in zip(self.forwards[1:], products[1:], strict=True):
+            y = y + correlation.pixels(product, n)
+        y = _activate(activation, _plus(y, bias))
+        return y.permute(0, 3, 1, 2), (pictures, columns, y), {}
+
+    def backward(self, weights: Named, saved: Any, gy: Tensor) -> tuple[Sequence[Tensor | None], Named]:
+        pictures, columns, y = saved
+        n, outputs, height, width = self.op.shape
+        gy = _before_activation(self.op.activation, y, gy.permute(0, 2, 3, 1))
+        gxs: list[Tensor | None] = []
+        gws: list[Tensor] = []
+        rows = zip(
+            self.needs, self.from_input, self.forwards, self.adjoints, pictures, columns,
+            self._weight(weights), strict=True,
+        )  # fmt: skip
+        for needed, from_input, forward, adjoint, x, windows, w in rows:
+            gx = None
+            windows_of_gy = adjoint.columns(gy) if needed or not from_input else None
+            if from_input:
+                gws.append(forward.collect(windows.t() @ gy.reshape(n * height * width, outputs)))
+            else:
+                assert windows_of_gy is not None
+                pixels = x.reshape(n * x.shape[1] * x.shape[2], x.shape[3])
+                gws.append(adjoint.collect(windows_of_gy.t() @ pixels).transpose(2, 3))
+            if needed:
+                assert windows_of_gy is not None
+                gx = adjoint.pixels(windows_of_gy @ adjoint.matrix(w.transpose(2, 3)), n).permute(0, 3, 1, 2)
+            gxs.append(gx)
+        gw = gws[0] if len(gws) == 1 else torch.cat(gws, 2)
+        gradients = {"weight": gw.permute(2, 3, 0, 1) if self.op.transposed else gw.permute(3, 2, 0, 1)}
+        if self.op.bias:
+            gradients["bias"] = gy.sum((0, 1, 2))
+        return gxs, gradients
+
+
+def _plus(x: Tensor, bias: Tensor | None, phases: int = 1) -> Tensor:
+    return x if bias is None else x + bias.repeat(phases)
+
+
+def _activate(activation: Activation | None, x: Tensor) -> Tensor:
+    if activation is None:
+        return x
+    if activation.kind == "relu":
+        return x.clamp(min=0)
+    if activation.kind == "sigmoid":
+        return x.sigmoid()
+    return torch.maximum(x, x * activation.slope)
+
+
+def _before_activation(activation: Activation | None, y: Tensor, gy: Tensor) -> Tensor:
+    """The gradient of what the activation was given, from that of its value `y`."""
+    if activation is None:
+        return gy
+    if activation.kind == "sigmoid":
+        return gy * y * (1 - y)
+    return torch.where(y <= 0, gy * activation.slope if activation.slope else 0.0, gy)

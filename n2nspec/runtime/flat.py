@@ -1,0 +1,69 @@
+"""Parameters, and their gradients, as views of one flat tensor: an optimiser's step is one update of it all.
+
+In: shapes by node and name. Out: named views. A view that was handed out is never overwritten: before the
+next change everything moves to new memory, and whoever holds the old views keeps them as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+from n2nspec._lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, device, dtype
+
+__all__ = ["FlatTensors"]
+
+
+class FlatTensors:
+    """Named tensors in one. `order` is that of the nodes in `flat`."""
+
+    def __init__(
+        self, shapes: Mapping[str, Mapping[str, tuple[int, ...]]], order: Sequence[str], *, kind: dtype,
+        place: device,
+    ) -> None:  # fmt: skip
+        self._shapes = {node: shapes[node] for node in order}
+        size = sum(prod(shape) for own in shapes.values() for shape in own.values())
+        self.flat = torch.zeros(size, dtype=kind, device=place)
+        self._lent = False
+        self.by_node: dict[str, dict[str, Tensor]] = {}
+        self._bind()
+
+    def _bind(self) -> None:
+        self.by_node = self.views(self.flat)
+
+    def views(self, flat: Tensor) -> dict[str, dict[str, Tensor]]:
+        """`flat`, or the beginning of it, by node and name."""
+        found: dict[str, dict[str, Tensor]] = {}
+        start = 0
+        for node, own in self._shapes.items():
+            found[node] = {}
+            for name, shape in own.items():
+                size = prod(shape)
+                if start + size <= flat.numel():
+                    found[node][name] = flat[start : start + size].view(shape)
+                start += size
+        return found
+
+    def lend(self) -> dict[str, Tensor]:
+        """The views by full name, to hand out."""
+        self._lent = True
+        return named(self.by_node)
+
+    def own(self) -> bool:
+        """Moves away from memory that was handed out; tells whether it did. To be called before a change."""
+        if not self._lent:
+            return False
+        with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
+            self.flat = self.flat.clone()
+            self._bind()
+        self._lent = False
+        return True
+
+
+def named(by_node: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """`conv1.weight` → tensor."""
+    return {f"{node}.{name}": tensor for node, own in by_node.items() for name, tensor in own.items()}

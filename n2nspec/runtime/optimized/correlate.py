@@ -1,0 +1,284 @@
+"""One correlation with phases on buffers: columns of windows, a matrix product, phases put in their places.
+
+In: a `Picture` and an `AxisMap` for each axis (`compiler.correlation`). Out: the product of every window with
+the small kernels, as a matrix of windows by phases and channels. Windows are copied tile by tile, so that a
+tile is still in the cache when it is multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING
+
+from n2nspec._lazy import torch
+from n2nspec.compiler.correlation import AxisMap
+from n2nspec.runtime.optimized.buffers import Buffers, Picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Correlation", "KernelMatrix", "pads_for"]
+
+TILE = 3 * 2**20
+"""Bytes of columns at a time; more does not stay in a core's cache, much less pays for too many calls."""
+
+
+def pads_for(
+    maps: tuple[AxisMap, AxisMap], size: tuple[int, int], out: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """The border that a picture needs for its windows."""
+    (rows, columns) = (m.grid(n, o) for m, n, o in zip(maps, size, out, strict=True))
+    return rows.before, rows.after, columns.before, columns.after
+
+
+class KernelMatrix:
+    """The small kernels as a matrix (windows' numbers, phases · outputs), made from the layer's weights.
+
+    The windows are those of `picture`, of whose channels the first `channels` count. What is filled in is a
+    view (kH, kW, channels, outputs) of the parameter; `gradient`, to collect from, is the transposed matrix.
+    """
+
+    def __init__(
+        self, buffers: Buffers, maps: tuple[AxisMap, AxisMap], kernel: tuple[int, int], picture: Picture,
+        outputs: int, when: int,
+    ) -> None:  # fmt: skip
+        self.kernel, self.channels, self.outputs = kernel, picture.shape[1], outputs
+        self.stored = picture.stored
+        self.lengths = maps[0].length, maps[1].length
+        self.scales = maps[0].scale, maps[1].scale
+        shape = prod(self.lengths) * self.stored, prod(self.scales) * outputs
+        # rows of a channel that is not there stay zero, so that matrix shares its memory with nothing
+        self._own = torch.zeros(shape, dtype=buffers.dtype, device=buffers.device)
+        # the other way round: a product of few rows and many columns is twice as fast as its mirror image
+        self._gradient = buffers.scratch(shape[::-1], when, when)
+        self.plain = maps[0].plain and maps[1].plain
+        if not self.plain:
+            order = prod(self.scales) * prod(self.lengths)
+            self.spread = torch.tensor(_spread(maps, kernel), dtype=buffers.dtype, device=buffers.device)
+            self.flat = buffers.scratch((prod(kernel), self.channels * outputs), when, when)
+            self.phases = buffers.scratch((order, self.channels * outputs), when, when)
+
+    @property
+    def gradient(self) -> Tensor:
+        return self._gradient.tensor
+
+    def fill(self, weights: Tensor) -> Tensor:
+        """The matrix for these weights."""
+        matrix = self._own
+        if self.plain:
+            self._by_place(matrix).copy_(weights)
+            return matrix
+        flat, phases = self.flat.tensor, self.phases.tensor
+        flat.view(*self.kernel, self.channels, self.outputs).copy_(weights)
+        torch.mm(self.spread, flat, out=phases)
+        self._in_places(matrix).copy_(self._by_phase(phases))
+        return matrix
+
+    def collect(self, gradient: Tensor) -> None:
+        """The adjoint of `fill`: adds what stands in `gradient` to that of the weights."""
+        if self.plain:
+            view = self.gradient.view(self.outputs, *self.kernel, self.stored)
+            gradient.add_(view.permute(1, 2, 3, 0)[:, :, : self.channels])
+            return
+        flat, phases = self.flat.tensor, self.phases.tensor
+        view = self.gradient.view(*self.scales, self.outputs, *self.lengths, self.stored)
+        self._by_phase(phases).copy_(view.permute(3, 4, 5, 0, 1, 2)[:, :, : self.channels])
+        torch.mm(self.spread.t(), phases, out=flat)
+        gradient.add_(flat.view(*self.kernel, self.channels, self.outputs))
+
+    def _by_place(self, matrix: Tensor) -> Tensor:
+        """(kH, kW, C, O)"""
+        return matrix.view(*self.kernel, self.stored, self.outputs)[:, :, : self.channels]
+
+    def _in_places(self, matrix: Tensor) -> Tensor:
+        """(kH, kW, C, rH, rW, O)"""
+        view = matrix.view(*self.lengths, self.stored, *self.scales, self.outputs)
+        return view[:, :, : self.channels]
+
+    def _by_phase(self, phases: Tensor) -> Tensor:
+        """The other order of the same numbers, (rH, kH, rW, kW, C, O), seen as (kH, kW, C, rH, rW, O)."""
+        (r_h, r_w), (l_h, l_w) = self.scales, self.lengths
+        return phases.view(r_h, l_h, r_w, l_w, self.channels, self.outputs).permute(1, 3, 4, 0, 2, 5)
+
+
+def _spread(maps: tuple[AxisMap, AxisMap], kernel: tuple[int, int]) -> list[list[float]]:
+    """Which kernel positions each place of each small kernel sums: (rH·kH'·rW·kW', kH·kW)."""
+    rows, columns = ([taps for phase in axis.taps for taps in phase] for axis in maps)  # each (phase, place)
+    return [
+        [float((t // kernel[1] in row) and (t % kernel[1] in column)) for t in range(prod(kernel))]
+        for row in rows
+        for column in columns
+    ]
+
+
+class Correlation:
+    """Windows of a picture, multiplied.
+
+    Either the windows are copied as the rows of a matrix, tile by tile (`shifted` is False), or, at stride 1,
+    the pixels themselves are that matrix, once for each place in the window, shifted by so many pixels:
+    nothing is copied, and what is computed in the border is never read. The one suits few channels, the other
+    many.
+    """
+
+    def __init__(
+        self, buffers: Buffers, picture: Picture, maps: tuple[AxisMap, AxisMap], out: tuple[int, int],
+        outputs: int, when: int, *, shifted: bool, keep_until: int | None = None,
+    ) -> None:  # fmt: skip
+        n, _, height, width = picture.shape
+        self.picture, self.maps, self.outputs = picture, maps, outputs
+        self.grids = maps[0].grid(height, out[0]), maps[1].grid(width, out[1])
+        self.count = self.grids[0].windows, self.grids[1].windows
+        self.scale = maps[0].scale * maps[1].scale
+        self.lengths = maps[0].length, maps[1].length
+        self.shifted = shifted
+        self.kept = keep_until is not None
+        if shifted:
+            assert maps[0].stride == maps[1].stride == 1
+            self.pitch = picture.storage_shape[1:3]
+            self.tile = max(
+                64, TILE // ((picture.stored + self.scale * outputs) * buffers.dtype.itemsize * 3)
+            )
+        else:
+            self.pitch = self.count
+            self.depth = prod(self.lengths) * picture.stored
+            self.tiles = _tiles(n, self.count, self.depth * buffers.dtype.itemsize, whole=self.kept)
+            most = max((b - a) * (d - c) for a, b, c, d in self.tiles) * self.count[1]
+            self.direct = picture.contiguous and self._whole()
+            if not self.direct:
+                until = when if keep_until is None else keep_until
+                self._columns = buffers.scratch((most, self.depth), when, until)
+        self.rows = n * prod(self.pitch)
+
+    def _whole(self) -> bool:
+        """Whether a window is one pixel and there is one for each: the picture is the matrix of columns."""
+        return all(
+            m.length == 1 and m.stride == 1 and grid.first == 0 and grid.windows == n
+            for m, grid, n in zip(self.maps, self.grids, self.picture.shape[2:], strict=True)
+        )
+
+    def bind(self) -> None:
+        """Makes the views, once memory is there."""
+        if self.shifted:
+            self._bind_shifts()
+            return
+        self._parts: list[tuple[Tensor, Tensor | None, Tensor | None, slice]] = []
+        if self.direct:
+            self._parts.append((self.picture.matrix, None, None, slice(0, self.rows)))
+            return
+        windows = self.picture.windows(
+            (self.grids[0].first, self.grids[1].first), self.count,
+            (self.maps[0].stride, self.maps[1].stride), self.lengths,
+            (self.maps[0].dilation, self.maps[1].dilation),
+        )  # fmt: skip
+        start = 0
+        for a, b, c, d in self.tiles:
+            count = (b - a) * (d - c) * self.count[1]
+            columns = self._columns.tensor[:count]
+            view = windows[a:b, c:d]
+            self._parts.append((columns, columns.view(view.shape), view, slice(start, start + count)))
+            start += count
+
+    def _bind_shifts(self) -> None:
+        (rows, columns), (above, _, left, _) = self.grids, self.picture.pads
+        width = self.pitch[1]
+        self._offsets = [
+            (rows.first + above + u * self.maps[0].dilation) * width
+            + columns.first + left + v * self.maps[1].dilation
+            for u in range(self.lengths[0])
+            for v in range(self.lengths[1])
+        ]  # fmt: skip
+        last = self.rows - prod(self.pitch) + (self.count[0] - 1) * width + self.count[1]
+        pixels = self.picture.matrix
+        self._shifts: list[tuple[slice, list[Tensor]]] = []
+        for start in range(0, last, self.tile):
+            stop = min(start + self.tile, last)
+            self._shifts.append(
+                (slice(start, stop), [pixels[start + offset : stop + offset] for offset in self._offsets])
+            )
+
+    def tiled(self, *, fill: bool = True) -> Iterator[tuple[Tensor, slice]]:
+        """The columns of each tile with the rows that they are; `fill` is False for those that were kept."""
+        for columns, shaped, windows, rows in self._parts:
+            if fill and shaped is not None and windows is not None:
+                shaped.copy_(windows)
+            yield columns, rows
+
+    def multiply(self, kernels: Tensor, product: Tensor, bias: Tensor | None = None) -> None:
+        """The product of all windows with the kernels, and a bias for every channel of every phase."""
+        if self.shifted:
+            places = kernels.view(len(self._offsets), self.picture.stored, -1)
+            for rows, shifts in self._shifts:
+                part = product[rows]
+                if bias is None:
+                    torch.mm(shifts[0], places[0], out=part)
+                else:
+                    torch.addmm(bias, shifts[0], places[0], out=part)
+                for pixels, place in zip(shifts[1:], places[1:], strict=True):
+                    part.addmm_(pixels, place)
+            return
+        for columns, rows in self.tiled():
+            if bias is None:
+                torch.mm(columns, kernels, out=product[rows])
+            else:
+                torch.addmm(bias, columns, kernels, out=product[rows])
+
+    def collect(self, pixels: Tensor, gradient: Tensor, kernels: Tensor | None, product: Tensor) -> None:
+        """The transposed gradient of the kernels that give `pixels`, and with kernels the product.
+
+        Windows that are copied serve both before they are given up. Shifted ones need `pixels` as a matrix of
+        the same pitch, whose border is zero, so that what stands there counts nothing.
+        """
+        if not self.shifted:
+            for index, (columns, rows) in enumerate(self.tiled()):
+                if kernels is not None:
+                    torch.mm(columns, kernels, out=product[rows])
+                gradient.addmm_(pixels[rows].t(), columns, beta=float(index > 0))
+            return
+        if kernels is not None:
+            self.multiply(kernels, product)
+        stored = self.picture.stored
+        own = self.picture.matrix
+        # from where the first pixel of `pixels` stands, windows begin as many pixels further
+        for place, offset in enumerate(self._offsets):
+            block = gradient[:, place * stored : (place + 1) * stored]
+            shift = offset - self._origin
+            first, last = max(0, -shift), min(len(pixels), len(own) - shift)
+            for start in range(first, last, self.tile):
+                stop = min(start + self.tile, last)
+                block.addmm_(
+                    pixels[start:stop].t(), own[start + shift : stop + shift], beta=float(start > first)
+                )
+
+    def align(self, pixels: Picture) -> None:
+        """Names the picture whose pixels `collect` will be given: window 0 is its first inner pixel's."""
+        self._origin = pixels.pads[0] * self.pitch[1] + pixels.pads[2]
+
+    def view(self, product: Tensor) -> Tensor:
+        """The product as (N, windows down, windows across, rH, rW, channels)."""
+        view = product.view(self.picture.shape[0], *self.pitch, self.maps[0].scale, self.maps[1].scale, -1)
+        return view[:, : self.count[0], : self.count[1]]
+
+    def phases(self, product: Tensor) -> Iterator[tuple[Tensor, tuple[slice, slice]]]:
+        """The product's parts, (N, rows, columns, channels), and which pixels of the result they are."""
+        (rows, columns), (s_h, s_w) = self.grids, (self.maps[0].scale, self.maps[1].scale)
+        view = self.view(product)
+        for r in range(s_h):
+            for q in range(s_w):
+                if rows.counts[r] and columns.counts[q]:
+                    part = view[
+                        :, rows.delays[r] : rows.delays[r] + rows.counts[r],
+                        columns.delays[q] : columns.delays[q] + columns.counts[q], r, q,
+                    ]  # fmt: skip
+                    yield part, (slice(r, None, s_h), slice(q, None, s_w))
+
+
+def _tiles(n: int, count: tuple[int, int], row_bytes: int, *, whole: bool) -> list[tuple[int, int, int, int]]:
+    """Pictures a to b, rows of windows c to d: as many as the cache holds; all, where they are kept."""
+    rows = max(1, TILE // max(1, count[1] * row_bytes))
+    if whole or rows >= n * count[0]:
+        return [(0, n, 0, count[0])]
+    if rows >= count[0]:
+        step = rows // count[0]
+        return [(i, min(i + step, n), 0, count[0]) for i in range(0, n, step)]
+    return [(i, i + 1, j, min(j + rows, count[0])) for i in range(n) for j in range(0, count[0], rows)]

@@ -1,0 +1,195 @@
+"""Why a text is no JSON, in the words of its author.
+
+In: the text; the sentence and the place with which json gave up. Out: a `Fault`. All before the place is
+valid, so the tokens up to it tell what is open there.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+
+from n2nspec.diagnostics import quote
+from n2nspec.spec.syntax import CLOSING, Fault, broken_escape, glued, odd_character, wrong_value
+
+__all__ = ["constant", "explain", "tokens"]
+
+_TOKENS = re.compile(r'"(?:[^"\\\n]|\\[^\n])*+"|"|[\[\]{}]|[^\s"\[\]{}]')
+
+
+def tokens(text: str) -> Iterator[re.Match[str]]:
+    """Strings, brackets, and other characters one by one."""
+    return _TOKENS.finditer(text)
+
+
+def constant(text: str, name: str) -> Fault:
+    """NaN or an infinity, which json reads and JSON does not have."""
+    found = next(
+        m for m in re.finditer(r'"(?:[^"\\]|\\.)*+"|NaN|-?Infinity', text, re.DOTALL) if m[0] == name
+    )
+    return Fault(start=found.start(), end=found.end(), message=f"JSON has no {name}",
+                 help="write a number, or leave the key out for its default")  # fmt: skip
+
+
+def explain(text: str, index: int, sentence: str) -> Fault:
+    """The fault behind a refusal of json."""
+    opened: list[int] = []
+    before = 0
+    for token in tokens(text):
+        if token[0] == '"':
+            return _open_string(text, token.start())
+        if token.start() < index < token.end() and len(token[0]) > 1:
+            if "escape" in sentence:
+                return broken_escape(text, text.rfind("\\", 0, index + 1), "JSON")
+            return odd_character(text, index)
+        if token.start() >= index:
+            break
+        if token[0] in "[{":
+            opened.append(token.start())
+        elif token[0] in "]}" and opened:
+            opened.pop()
+        before = token.end()
+    rest = text[index:].partition("\n")[0].rstrip()
+    if text.lstrip()[:1] != "{" and _is_toml(text):
+        return Fault(start=0, end=1, message="the file holds TOML, and its name ends in .json",
+                     help="let its name end in .toml")  # fmt: skip
+    if rest.startswith(("//", "/*", "#")):
+        end = text.find("*/", index) + 2 if "*/" in rest else index + len(rest)
+        return Fault(start=index, end=end, message="JSON has no comments",
+                     help="remove it, or put it under the key description; TOML has comments")  # fmt: skip
+    character = text[index : index + 1]
+    if not text[index:].strip():
+        return _unclosed(text, opened)
+    if "Extra data" in sentence or not opened:
+        return _outside(text, index, rest)
+    bracket = text[opened[-1]]
+    if character in ("]", "}") or "trailing comma" in sentence:
+        return _closed(text, index, before, opened)
+    if character == "," and (text[before - 1] in ",[{"):
+        return Fault(start=index, end=index + 1, message="an entry is missing before this comma",
+                     help="write it, or remove the comma")  # fmt: skip
+    if "property name" in sentence:
+        return _key(text, index)
+    if "':' delimiter" in sentence:
+        return _no_colon(text, index, before)
+    if "',' delimiter" in sentence:
+        return _no_comma(text, index, before, bracket, opened)
+    if character == ",":
+        return _no_value(text, before)
+    return wrong_value(text, index, "JSON")
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        return bool(tomllib.loads(text))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _open_string(text: str, start: int) -> Fault:
+    end = text.find("\n", start)
+    end = len(text) if end < 0 else end
+    help = 'write " at its end; a line break inside of text is written \\n'
+    if text[start:end].rstrip(" ,\r").endswith('\\"'):
+        help = 'write \\\\ for a backslash: \\" is a quote inside the text'
+    return Fault(start=start, end=end, message="text is not closed where its line ends", help=help)
+
+
+def _unclosed(text: str, opened: list[int]) -> Fault:
+    if not opened:
+        return Fault(
+            start=0, end=1, message="a spec stands in braces", help='write "{" before it and "}" behind it'
+        )
+    start = opened[-1]
+    closing = [CLOSING[text[index]] for index in reversed(opened)]
+    what = "list" if text[start] == "[" else "object"
+    help = f'write "{closing[0]}" at its end'
+    if len(closing) > 1:
+        help += f"; {len(closing)} brackets are open where the file ends, which takes {' '.join(closing[:8])}"
+    return Fault(start=start, end=start + 1, message=f"this {what} is not closed", help=help)
+
+
+def _outside(text: str, index: int, rest: str) -> Fault:
+    character = text[index]
+    end = index + len(rest)
+    if character in "]}":
+        return Fault(start=index, end=index + 1, message=f'no bracket is open that "{character}" could close',
+                     help="remove it, or open it")  # fmt: skip
+    if character in ":," or not text[:index].strip():
+        start = len(text) - len(text.lstrip())
+        return Fault(start=start, end=start + 1, message="a spec stands in braces",
+                     help='write "{" before it and "}" behind it')  # fmt: skip
+    return Fault(start=index, end=end, message="the spec ends before this: a file holds one object",
+                 help="remove it, or move it into the braces")  # fmt: skip
+
+
+def _closed(text: str, index: int, before: int, opened: list[int]) -> Fault:
+    """A bracket closes too early, or one that is not open."""
+    start, character = opened[-1], text[index]
+    if text[before - 1] == "," or character == ",":
+        comma = index if character == "," else before - 1
+        last = "a list" if text[start] == "[" else "an object"
+        return Fault(start=comma, end=comma + 1, message=f"JSON allows no comma before the end of {last}",
+                     help="remove the comma")  # fmt: skip
+    if text[before - 1] == ":":
+        return _no_value(text, before)
+    if character == CLOSING[text[start]]:  # a key alone
+        return _no_value(text, before)
+    what = "list" if text[start] == "[" else "object"
+    return Fault(start=start, end=start + 1, message=f"this {what} is not closed",
+                 other=(index, index + 1, f'expected "{CLOSING[text[start]]}" before this'),
+                 help=f'write "{CLOSING[text[start]]}" at its end')  # fmt: skip
+
+
+def _no_value(text: str, before: int) -> Fault:
+    found = re.search(r'("(?:[^"\\\n]|\\[^\n])*+")\s*:?\s*$', text[text.rfind("\n", 0, before) + 1 : before])
+    if found is None:
+        return Fault(start=before - 1, end=before, message="a value is missing behind this", help="write one")
+    start = text.rfind("\n", 0, before) + 1 + found.start()
+    return Fault(start=start, end=start + len(found[1]), message=f"the key {found[1]} has no value",
+                 help=f"write {found[1]}: …")  # fmt: skip
+
+
+def _key(text: str, index: int) -> Fault:
+    found = re.compile(r"""['`‘’‚“”„«]?([^\s'`‘’‚“”„«»:=,{}\[\]"]+)['`‘’“”»]?""").match(text, index)
+    shown = found[0] if found else text[index]
+    help = f"write {quote(found[1])}" if found else 'for example "name": "n2n"'
+    message = f"a key stands in double quotes; received {shown}"
+    return Fault(start=index, end=index + len(shown), message=message, help=help)  # fmt: skip
+
+
+def _no_colon(text: str, index: int, before: int) -> Fault:
+    key = text[text.rfind('"', 0, before - 1) : before]
+    separator = re.compile(r"=>?|:=").match(text, index)
+    if separator:
+        message = f'expected ":" behind the key {key}; received "{separator[0]}"'
+        return Fault(start=index, end=separator.end(), message=message, help=f"write {key}: …")
+    if text[index] == ",":
+        return _no_value(text, before)
+    return Fault(start=before, end=before + 1, message=f'expected ":" behind the key {key}',
+                 help=f"write {key}: …")  # fmt: skip
+
+
+def _no_comma(text: str, index: int, before: int, bracket: str, opened: list[int]) -> Fault:
+    if text[index] == ":" and bracket == "[":
+        start = opened[-1]
+        return Fault(start=start, end=start + 1, message="this list is not closed, or it should be an object",
+                     other=(index, index + 1, "a list has no keys"),
+                     help='write "]" where the list ends, or { } around keys and values')  # fmt: skip
+    if index == before:
+        joined = glued(text, index, "JSON")
+        if joined is not None:
+            return joined
+        if text[index - 1] == '"':
+            return Fault(start=index, end=index + 1, message="the text ends before this",
+                         help='a quote inside of text is written \\"')  # fmt: skip
+    if text[index] in ";=:|":
+        message = f'entries are separated by ","; received "{text[index]}"'
+        return Fault(start=index, end=index + 1, message=message, help="write a comma")  # fmt: skip
+    return Fault(
+        start=before,
+        end=before + 1,
+        message="a comma is missing here",
+        help="write a comma behind this entry",
+    )
