@@ -13,8 +13,8 @@ model:
 
 The prediction counts the same: `graph.memory` for the reference engine (what `compile --check` prints) and
 `oracle.footprint` for the optimised one, which the compiled engine leaves inference to; none for steps that
-torch.compile makes. Neither sees what libraries (BLAS, say) take past torch's allocator. n2n, Figure 1, runs on
-32 pictures of 32 × 32, the others on 4 of 128 × 128.
+torch.compile makes. Neither sees what libraries (BLAS, say) take past torch's allocator. n2n, Figure 1, runs
+on 32 pictures of 32 × 32, the others on 4 of 128 × 128.
 """
 
 from __future__ import annotations

@@ -34,6 +34,11 @@ class _Ledger(TorchDispatchMode):
         self.held = self.peak = 0
         self._known = {tensor.untyped_storage()._cdata for tensor in standing}  # theirs is not counted
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """To skip torch's compiler, torch would load it, which takes seconds; nothing is compiled here."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -74,7 +79,7 @@ def optimized_bytes(graph: ShapedGraph, shape: tuple[int, ...], *, training: boo
     """The most bytes at once, for an input batch of this shape; None where a layer asks for its numbers."""
     try:
         return _bytes(graph, shape, training=training)
-    except (RuntimeError, NotImplementedError):  # what torch says of tensors without contents
+    except RuntimeError:  # what torch says of tensors without contents
         return None
 
 

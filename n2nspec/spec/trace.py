@@ -231,6 +231,9 @@ class Problems:
         span = origin.span(key=key)
         if span is not None and narrow is not None:
             span = narrow(span)
+        if span is not None and (code, span, message) in self._seen:
+            return  # seen from another body, where it has another path
+        self._seen.add((code, span, message))
         diagnostic = Diagnostic(
             code=code, message=message, file=origin.source.file, span=span, path=render_path(origin.path),
             help=help, labels=(*labels, *origin.trail(span)),

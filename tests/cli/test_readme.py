@@ -59,5 +59,5 @@ def test_the_two_commands_install_what_they_run() -> None:
     assert "-c constraints.txt ." in train
     assert train.endswith("n2nspec train specs/n2n.toml")
     assert "-e '.[test]'" in test
-    assert test.endswith("pytest")
+    assert test.endswith("pytest -n auto")
     assert load("specs/n2n.toml").name == "n2n"
