@@ -75,14 +75,14 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=engines, default=engines)
     options = parser.parse_args()
 
-    print(f"{'MiB':22} {'engine':10} {'pass':10} {'predicted':>9} {'measured':>9} predicted / measured")
+    print(f"{'MiB':24} {'engine':10} {'pass':10} {'predicted':>9} {'measured':>9} predicted / measured")
     for name in options.specs:
         spec = n2nspec.load(str(FOLDER / f"{name}.toml"))
         shape = (32, 3, 32, 32) if name == "n2n" else (4, 3, 128, 128)
         at = f"{name} {shape[0]} × {shape[2]} × {shape[3]}"
         for engine in options.engines:
             for training in (True, False):
-                what = f"{at:22} {engine:10} {'training' if training else 'inference':10}"
+                what = f"{at:24} {engine:10} {'training' if training else 'inference':10}"
                 try:
                     real = measured(spec, engine, shape, training=training)
                 except DiagnosticError as error:  # an engine that this machine lacks something for
