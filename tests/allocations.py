@@ -12,13 +12,13 @@ from itertools import accumulate, pairwise
 
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from n2nspec.oracle.limits import _silent_profiler
+from n2nspec.oracle.limits import silent_profiler
 
 __all__ = ["allocated"]
 
 
 def allocated(functions: Sequence[Callable[[], object]]) -> list[int]:
-    with _silent_profiler(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+    with silent_profiler(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         for function in functions:
             with record_function("function"):
                 function()

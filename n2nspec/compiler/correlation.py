@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import gcd
+from math import gcd, prod
 
-__all__ = ["AxisMap", "Grid", "convolution", "transposed"]
+__all__ = ["AxisMap", "Grid", "convolution", "spread", "transposed"]
 
 Taps = tuple[tuple[tuple[int, ...], ...], ...]
 """Kernel positions by phase and by place in the small kernel."""
@@ -113,6 +113,16 @@ def transposed(kernel: int, stride: int, dilation: int, padding: int) -> AxisMap
         for r in range(stride)
     ]
     return _from_offsets(found, scale=stride, stride=1)
+
+
+def spread(maps: tuple[AxisMap, AxisMap], kernel: tuple[int, int]) -> list[list[float]]:
+    """Which kernel positions each place of each small kernel sums, as a matrix: (rH·kH'·rW·kW', kH·kW)."""
+    rows, columns = ([taps for phase in axis.taps for taps in phase] for axis in maps)  # each (phase, place)
+    return [
+        [float((t // kernel[1] in row) and (t % kernel[1] in column)) for t in range(prod(kernel))]
+        for row in rows
+        for column in columns
+    ]
 
 
 def _from_offsets(

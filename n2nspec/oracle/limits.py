@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-__all__ = ["copy_speed", "peak_bytes", "product_speed"]
+__all__ = ["copy_speed", "peak_bytes", "silent_profiler", "product_speed"]
 
 REPEATS = 5
 STEPS = 2
@@ -63,7 +63,7 @@ def peak_bytes(make: Callable[[], Callable[[], Any]], place: torch.device) -> in
         for _ in range(STEPS):
             step()
         return torch.cuda.max_memory_allocated(place) - before
-    with _silent_profiler(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+    with silent_profiler(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         step = make()
         with record_function("steps"):
             for _ in range(STEPS):
@@ -78,7 +78,7 @@ def peak_bytes(make: Callable[[], Callable[[], Any]], place: torch.device) -> in
 
 
 @contextmanager
-def _silent_profiler() -> Iterator[None]:
+def silent_profiler() -> Iterator[None]:
     """Without the profiler's own lines on stderr, which only this variable turns off."""
     before = os.environ.get("KINETO_LOG_LEVEL")
     os.environ["KINETO_LOG_LEVEL"] = "6"

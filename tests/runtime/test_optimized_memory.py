@@ -10,6 +10,7 @@ from programs import conv, graph_of, model_of, pictures, spec_graph
 from torch.profiler import ProfilerActivity, profile
 
 from n2nspec.layers._base import Mode
+from n2nspec.oracle.limits import silent_profiler
 from n2nspec.runtime import Model
 from n2nspec.runtime.optimized import engine as engines
 from n2nspec.runtime.optimized.buffers import ALIGNMENT, Buffers, Scratch, place
@@ -153,7 +154,7 @@ def test_a_step_allocates_nothing_after_the_first(dtype: torch.dtype) -> None:
 def allocated(function: object) -> int:
     """Bytes that an operation, or something inside it, took from the allocator."""
     assert callable(function)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+    with silent_profiler(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         function()
     return sum(max(event.self_cpu_memory_usage, 0) for event in found.events())
 

@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
-from n2nspec.compiler.correlation import AxisMap, Grid
+from n2nspec.compiler.correlation import AxisMap, Grid, spread
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -46,7 +46,7 @@ class Correlation:
         plain = maps[0].plain and maps[1].plain
         return cls(
             maps=maps, out=out, channels=channels, kernel=kernel, grids=(rows, columns),
-            spread=None if plain else torch.tensor(_spread(maps, kernel), dtype=kind, device=place),
+            spread=None if plain else torch.tensor(spread(maps, kernel), dtype=kind, device=place),
         )  # fmt: skip
 
     @property
@@ -143,13 +143,3 @@ def interleave(parts: list[list[Tensor]]) -> Tensor:
 def _rises(delays: tuple[int, ...]) -> bool:
     """Evenly: 0, 0, 0 … or 0, 1, 2 …"""
     return delays in ((0,) * len(delays), tuple(range(len(delays))))
-
-
-def _spread(maps: tuple[AxisMap, AxisMap], kernel: tuple[int, int]) -> list[list[float]]:
-    """Which kernel positions each place of each small kernel sums: (rH·kH'·rW·kW', kH·kW)."""
-    rows, columns = ([taps for phase in axis.taps for taps in phase] for axis in maps)  # each (phase, place)
-    return [
-        [float((t // kernel[1] in row) and (t % kernel[1] in column)) for t in range(prod(kernel))]
-        for row in rows
-        for column in columns
-    ]

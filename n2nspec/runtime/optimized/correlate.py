@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
-from n2nspec.compiler.correlation import AxisMap
+from n2nspec.compiler.correlation import AxisMap, spread
 from n2nspec.runtime.optimized.buffers import Buffers, Picture
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class KernelMatrix:
         self.plain = maps[0].plain and maps[1].plain
         if not self.plain:
             order = prod(self.scales) * prod(self.lengths)
-            self.spread = torch.tensor(_spread(maps, kernel), dtype=buffers.dtype, device=buffers.device)
+            self.spread = torch.tensor(spread(maps, kernel), dtype=buffers.dtype, device=buffers.device)
             self.flat = buffers.scratch((prod(kernel), self.channels * outputs), when, when)
             self.phases = buffers.scratch((order, self.channels * outputs), when, when)
 
@@ -100,16 +100,6 @@ class KernelMatrix:
         """The other order of the same numbers, (rH, kH, rW, kW, C, O), seen as (kH, kW, C, rH, rW, O)."""
         (r_h, r_w), (l_h, l_w) = self.scales, self.lengths
         return phases.view(r_h, l_h, r_w, l_w, self.channels, self.outputs).permute(1, 3, 4, 0, 2, 5)
-
-
-def _spread(maps: tuple[AxisMap, AxisMap], kernel: tuple[int, int]) -> list[list[float]]:
-    """Which kernel positions each place of each small kernel sums: (rH·kH'·rW·kW', kH·kW)."""
-    rows, columns = ([taps for phase in axis.taps for taps in phase] for axis in maps)  # each (phase, place)
-    return [
-        [float((t // kernel[1] in row) and (t % kernel[1] in column)) for t in range(prod(kernel))]
-        for row in rows
-        for column in columns
-    ]
 
 
 class Correlation:
