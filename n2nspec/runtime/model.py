@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property, partial
 from math import prod
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from n2nspec._lazy import torch
 from n2nspec.compiler import plan
@@ -20,51 +20,16 @@ from n2nspec.graph import ShapedGraph, analyse
 from n2nspec.layers._base import EVALUATION, Mode
 from n2nspec.layers._module import check_state, version
 from n2nspec.layers.initialisation import initialise
-from n2nspec.losses import LossSpec
 from n2nspec.runtime.compiled import CompiledEngine
+from n2nspec.runtime.engines import AUTO, ENGINE_TYPES, ENGINES, Engine
 from n2nspec.runtime.flat import FlatTensors, named
-from n2nspec.runtime.optimized import OptimizedEngine
-from n2nspec.runtime.reference import ReferenceEngine
 from n2nspec.spec import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
     from torch.nn import Module
 
-__all__ = ["ENGINES", "Model", "compile"]
-
-ENGINE_TYPES: Mapping[str, type[ReferenceEngine] | type[OptimizedEngine]] = {
-    "reference": ReferenceEngine,
-    "optimized": OptimizedEngine,
-    "compiled": CompiledEngine,
-}
-ENGINES = ("auto", *ENGINE_TYPES)
-
-
-AUTO = "optimized"
-"""What "auto" takes."""
-
-Tensors = Mapping[str, Mapping[str, "Tensor"]]
-
-
-class Engine(Protocol):
-    """What computes: forward and backward passes over tensors that are given at every call.
-
-    `forward` gives the output, what `backward` needs later, and the buffers of layers that changed;
-    `backward` and `step` add to `gradients`, and `step` gives the loss.
-    """
-
-    name: str
-
-    def forward(
-        self, tensors: Tensors, x: Tensor, mode: Mode, *, keep: bool
-    ) -> tuple[Tensor, Any, dict[str, dict[str, Tensor]]]: ...
-
-    def backward(self, kept: Any, tensors: Tensors, gy: Tensor, gradients: Tensors, /) -> Tensor | None: ...
-
-    def step(
-        self, tensors: Tensors, x: Tensor, target: Tensor, loss: LossSpec, mode: Mode, gradients: Tensors
-    ) -> tuple[Tensor, dict[str, dict[str, Tensor]]]: ...
+__all__ = ["Model", "compile"]
 
 
 class Model:
