@@ -7,14 +7,21 @@ from typing import Any
 from n2nspec.cli._output import bold, human
 from n2nspec.cli._sizes import render_size
 from n2nspec.cli._table import Table
-from n2nspec.compiler.passes import Change
+from n2nspec.compiler.passes import Change, trace
+from n2nspec.compiler.program import program
+from n2nspec.graph import ShapedGraph
 
-__all__ = ["passes_document", "passes_lines"]
+__all__ = ["changes", "document", "lines"]
 
 NAMES_SHOWN = 8
 
 
-def passes_document(changes: list[Change]) -> list[dict[str, Any]]:
+def changes(graph: ShapedGraph, shape: tuple[int, ...]) -> list[Change]:
+    """What each pass does for an input of this shape."""
+    return list(trace(program(graph, shape)))
+
+
+def document(changes: list[Change]) -> list[dict[str, Any]]:
     """What each pass changed, and the operations, MACs and numbers held before and after it."""
     return [
         {
@@ -28,7 +35,7 @@ def passes_document(changes: list[Change]) -> list[dict[str, Any]]:
     ]
 
 
-def passes_lines(changes: list[Change]) -> list[str]:
+def lines(changes: list[Change]) -> list[str]:
     """The same for people, as what each pass saved."""
     assert changes
     title = f"passes at {render_size(changes[0].before.input_shape)}"

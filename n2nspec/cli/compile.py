@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,12 +23,9 @@ from n2nspec.cli._options import (
     spec_files,
 )
 from n2nspec.cli._output import bold, human, human_bytes, print_diagnostics, refused
-from n2nspec.cli._passes import passes_document, passes_lines
 from n2nspec.cli._report import describe, sees
 from n2nspec.cli._sizes import input_shape, usual_size
 from n2nspec.cli._table import Table
-from n2nspec.compiler.passes import Change, trace
-from n2nspec.compiler.program import program
 from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail, plural, to_github
 from n2nspec.geometry import Shape, render_shape
 from n2nspec.graph import (
@@ -43,6 +40,9 @@ from n2nspec.graph import (
     check as check_spec,
 )
 from n2nspec.spec import load, to_document, to_toml
+
+if TYPE_CHECKING:
+    from n2nspec.compiler.passes import Change
 
 __all__ = ["command"]
 
@@ -96,9 +96,9 @@ def command(
                 values = size_values(graph, size, batch)
                 graph = replace(graph, warnings=warnings_at(graph, values))
             if output:  # before anything says that all is well
-                _write(output, _plan().document(graph, input_shape(graph, size, batch)))
-            changes = list(trace(program(graph, input_shape(graph, size, batch)))) if show_passes else []
-            passes = {"passes": passes_document(changes)} if show_passes else {}
+                _write(output, _lazy("_plan").document(graph, input_shape(graph, size, batch)))
+            changes = _lazy("_passes").changes(graph, input_shape(graph, size, batch)) if show_passes else []
+            passes = {"passes": _lazy("_passes").document(changes)} if show_passes else {}
             reports.append({**describe(graph, costs), **passes})
             _show(graph.warnings, form)
             if form == "text":
@@ -203,16 +203,16 @@ def _print(
             f" {human_bytes(costs.peak_bytes)} at the peak; inference {human_bytes(costs.inference_bytes)}"
         )
     if changes:
-        click.echo("\n".join(passes_lines(changes)))
+        click.echo("\n".join(_lazy("_passes").lines(changes)))
     if not check and (size or not contract):
-        click.echo(_plan().summary(graph, input_shape(graph, size, batch)))
+        click.echo(_lazy("_plan").summary(graph, input_shape(graph, size, batch)))
     warnings = len(graph.warnings)
     click.echo("ok" + (f", {plural(warnings, 'warning')}" if warnings else "") + "\n")
 
 
-def _plan() -> ModuleType:
-    """Imported when it is used: a check needs no engine."""
-    return importlib.import_module("n2nspec.cli._plan")
+def _lazy(name: str) -> ModuleType:
+    """A part of this command that is imported when it is used: a check needs no engine and no compiler."""
+    return importlib.import_module(f"n2nspec.cli.{name}")
 
 
 def _without_batch(shape: Shape, graph: ShapedGraph) -> str:

@@ -20,8 +20,9 @@ from n2nspec.cli._report import describe, sees
 from n2nspec.cli._table import Table
 from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail, plural, to_json
 from n2nspec.geometry import SizeLimitError, render_dim, render_shape
-from n2nspec.graph import Cost, GraphDiff, NodeDiff, ShapedGraph, ShapedNode, check, cost, receptive_field
-from n2nspec.graph import diff as compare
+from n2nspec.graph import Cost, ShapedGraph, ShapedNode, check, cost, receptive_field
+from n2nspec.graph.diff import GraphDiff, NodeDiff
+from n2nspec.graph.diff import diff as compare
 
 __all__ = ["command"]
 

@@ -3,7 +3,6 @@
 from n2nspec.graph.build import build
 from n2nspec.graph.check import analyse, check
 from n2nspec.graph.cost import Cost, NodeCost, cost, size_values
-from n2nspec.graph.diff import GraphDiff, NodeDiff, diff
 from n2nspec.graph.memory import standing_bytes, update_bytes
 from n2nspec.graph.model import Graph, Node, ShapedGraph, ShapedNode
 from n2nspec.graph.receptive import Reach, receptive_field
@@ -13,10 +12,8 @@ from n2nspec.graph.warnings import warnings_at
 __all__ = [
     "Cost",
     "Graph",
-    "GraphDiff",
     "Node",
     "NodeCost",
-    "NodeDiff",
     "Reach",
     "ShapedGraph",
     "ShapedNode",
@@ -24,7 +21,6 @@ __all__ = [
     "build",
     "check",
     "cost",
-    "diff",
     "receptive_field",
     "shape",
     "size_values",

@@ -1,7 +1,6 @@
 """The module graph: immutable nodes with an ordered tuple of inputs.
 
-In: nothing; these are the values that `build` and `shape` produce. networkx serves as a view, for order,
-cycles and reachability: its predecessor order is not the order of a layer's arguments.
+In: nothing; these are the values that `build` and `shape` produce.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-
-import networkx as nx
 
 from n2nspec.diagnostics import Diagnostic
 from n2nspec.geometry import Shape, SizeSet
@@ -62,7 +59,11 @@ class Graph:
     @cached_property
     def live(self) -> frozenset[str]:
         """The nodes that the output depends on."""
-        return frozenset(nx.ancestors(view(self.nodes), self.output) | {self.output}) & self.by_name.keys()
+        found = {self.output}
+        for node in reversed(self.nodes):
+            if node.name in found:
+                found.update(node.inputs)
+        return frozenset(found & self.by_name.keys())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,11 +158,3 @@ class ShapedGraph(Graph):
     @property
     def parameter_count(self) -> int:
         return sum(parameter.size for node in self.nodes for parameter in node.parameters)
-
-
-def view(nodes: tuple[Node, ...]) -> nx.MultiDiGraph[str]:
-    """The graph as networkx sees it; parallel edges stay apart, so `Add(x, x)` has two."""
-    graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
-    graph.add_nodes_from(node.name for node in nodes)
-    graph.add_edges_from((source, node.name) for node in nodes for source in node.inputs)
-    return graph

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 
-import networkx as nx
-
+from n2nspec._lazy import networkx as nx
 from n2nspec.diagnostics import Diagnostic, quote
 from n2nspec.geometry import Shape, Symbolic
 from n2nspec.graph.model import DocumentPath, Node
@@ -251,6 +250,8 @@ def _shares(part: Part, nodes: tuple[Node, ...]) -> Iterator[Diagnostic]:
 
 def _order(known: list[tuple[int, ...]]) -> tuple[list[list[int]], tuple[int, ...]]:
     """The circles, and all numbers in order, as if nothing in a circle read anything."""
+    if all(source < number for number, sources in enumerate(known) for source in sources):
+        return [], tuple(range(len(known)))
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(len(known)))
     graph.add_edges_from(

@@ -1,17 +1,15 @@
-"""Losses, one file each; importable and usable on their own, with torch.nn's arguments."""
+"""Losses, one file each; importable and usable on their own, with torch.nn"s arguments."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from n2nspec.layers.registry import find_specs
-from n2nspec.losses._base import Loss, LossSpec
+from n2nspec.layers.registry import Registry
+from n2nspec.losses._base import Loss as Loss
+from n2nspec.losses._base import LossSpec as LossSpec
 
-LOSSES, _EXPORTS = find_specs("n2nspec.losses", Path(__file__).parent, LossSpec)
+LOSSES = Registry("n2nspec.losses", str(Path(__file__).parent), LossSpec)
 """Spec type by the name used in a spec: a new loss is one new file."""
-globals().update(_EXPORTS)
 
-__all__ = ["LOSSES", "Loss", "LossSpec", *_EXPORTS]
 
-if TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any: ...
+def __getattr__(name: str) -> Any:
+    return LOSSES.namespace(name, ["LOSSES", "Loss", "LossSpec"])

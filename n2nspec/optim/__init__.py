@@ -1,17 +1,15 @@
 """Optimisers, one file each; importable and usable on their own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from n2nspec.layers.registry import find_specs
-from n2nspec.optim._base import Optimizer, OptimizerSpec
+from n2nspec.layers.registry import Registry
+from n2nspec.optim._base import Optimizer as Optimizer
+from n2nspec.optim._base import OptimizerSpec as OptimizerSpec
 
-OPTIMIZERS, _EXPORTS = find_specs("n2nspec.optim", Path(__file__).parent, OptimizerSpec)
+OPTIMIZERS = Registry("n2nspec.optim", str(Path(__file__).parent), OptimizerSpec)
 """Spec type by the name used in a spec: a new optimiser is one new file."""
-globals().update(_EXPORTS)
 
-__all__ = ["OPTIMIZERS", "Optimizer", "OptimizerSpec", *_EXPORTS]
 
-if TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any: ...
+def __getattr__(name: str) -> Any:
+    return OPTIMIZERS.namespace(name, ["OPTIMIZERS", "Optimizer", "OptimizerSpec"])

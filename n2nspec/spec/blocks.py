@@ -63,11 +63,10 @@ def read_blocks(table: Traced | None, problems: Problems) -> dict[str, Block | N
 
 def _read(name: str, item: Traced, problems: Problems) -> Block | None:
     before = len(problems.found)
-    types = {kind.lower() for kind in ENTRIES}
     if not SIMPLE_NAME.fullmatch(name):
         message = f"a block is called by letters, digits, _ and -; received {quote(name)}"
         problems.add(item.where, "E118", message, key=True)
-    elif name.lower() in types:
+    elif ENTRIES.spelt(name):
         message = f"the block {quote(name)} has the name of a layer type"
         problems.add(item.where, "E118", message, key=True, help="its nodes could be mistaken for layers")
     if not isinstance(item.value, dict):

@@ -37,7 +37,7 @@ def put_in_defaults(document: Traced, problems: Problems) -> Traced | None:
             defaults[kind] = dict(_fields(kind, ENTRIES[kind], item, problems))
         else:
             problems.wrong_type(item, f"defaults.{kind}", "a table", help="write [defaults.TYPE]")
-    by_type = {kind: _of_type(kind, defaults) for kind in ENTRIES}
+    by_type = {kind: _of_type(kind, defaults) for kind in _types_in(document)}
     budget = Budget(problems)
     sizes = {id(item): measure(item.value) for fields in by_type.values() for item in fields.values()}
     changes = {}
@@ -68,6 +68,14 @@ def _fields(kind: str, entry: type[Entry], table: Traced, problems: Problems) ->
             help = f"did you mean {quote(near)}?" if near else did_you_mean("", known)
         message = f"unknown key {quote(key)} in the defaults of {kind}"
         problems.add(item.where, "E110", message, key=True, help=help)
+
+
+def _types_in(document: Traced) -> frozenset[str]:
+    """The layer types that the document uses."""
+    stages = (document.value.get(stage) for stage in STAGES)
+    layers = (layer for stage in stages if isinstance(stage, list) for layer in stage)
+    kinds = (layer.get("type") for layer in layers if isinstance(layer, dict))
+    return frozenset(kind for kind in kinds if isinstance(kind, str) and kind in ENTRIES)
 
 
 def _of_type(kind: str, defaults: Mapping[str, Mapping[str, Traced]]) -> Mapping[str, Traced]:

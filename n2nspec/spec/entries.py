@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from n2nspec.layers import LAYERS, LayerSpec
+from n2nspec.layers.registry import Registry
 
 __all__ = ["ENTRIES", "ByType", "Entries", "Entry", "Name", "NodeName"]
 
@@ -52,31 +53,27 @@ NodeName = Annotated[
 class ByType:
     """Annotation: the value's `type` says which of these models it is.
 
-    Unlike a plain union, a mistake in one table is reported for its own model only, and a registry of a
-    single type works like any other. Models that the mapping has only for a while, those of plugins, are
-    looked up when a value is validated.
+    Unlike a plain union, a mistake in one table is reported for its own model only, a model is looked up (and
+    built) when a value of its type comes, and a registry of a single type works like any other.
     """
 
     models: Mapping[str, type[BaseModel]]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {name: handler.generate_schema(model) for name, model in self.models.items()}
-        known = core_schema.tagged_union_schema(choices, discriminator="type")
+        no_such_type = core_schema.tagged_union_schema({}, discriminator="type")
 
-        def choose(value: Any, known: Callable[[Any], Any]) -> Any:
-            kind = value.get("type") if isinstance(value, Mapping) else None
-            model = self.models.get(kind) if isinstance(kind, str) and kind not in choices else None
-            return known(value) if model is None else _adapter(model).validate_python(value)
+        def choose(value: Any, refuse: Callable[[Any], Any]) -> Any:
+            kind = value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
+            model = self.models.get(kind) if isinstance(kind, str) else None
+            return refuse(value) if model is None else _adapter(model).validate_python(value)
 
-        def dump(value: Any, known: Callable[[Any], Any], info: Any) -> Any:
-            if not isinstance(value, BaseModel) or getattr(value, "type", None) in choices:
-                return known(value)
-            return value.model_dump(mode=info.mode, by_alias=info.by_alias)
+        def dump(value: BaseModel, info: Any) -> Any:
+            return value.model_dump(mode=info.mode, by_alias=info.by_alias, exclude_unset=info.exclude_unset)
 
         return core_schema.no_info_wrap_validator_function(
             choose,
-            known,
-            serialization=core_schema.wrap_serializer_function_ser_schema(dump, info_arg=True, schema=known),
+            no_such_type,
+            serialization=core_schema.plain_serializer_function_ser_schema(dump, info_arg=True),
         )
 
     def __get_pydantic_json_schema__(
@@ -149,12 +146,22 @@ def _entry(layer_type: type[LayerSpec]) -> type[Entry]:
     return model
 
 
+@dataclass(frozen=True, slots=True)
+class _Tagged:
+    """Annotation: puts the type into the place of a mistake, as a union does."""
+
+    names: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        return core_schema.tagged_union_schema(dict.fromkeys(self.names, schema), discriminator="type")
+
+
 @cache
 def _adapter(model: type[BaseModel]) -> TypeAdapter[Any]:
-    """Validates one model and, as a union does, puts the type into the place of a mistake."""
     names = get_args(model.model_fields["type"].annotation)
-    either: Any = Annotated[model, ByType(dict.fromkeys(names, model))]
-    return TypeAdapter(either)
+    tagged: Any = Annotated[model, _Tagged(names)]
+    return TypeAdapter(tagged)
 
 
 _NONE: Mapping[str, type[Entry]] = MappingProxyType({})
@@ -163,12 +170,16 @@ _NONE: Mapping[str, type[Entry]] = MappingProxyType({})
 class Entries(Mapping[str, type[Entry]]):
     """Entry models by type name: the built-in ones, and inside `extended` others besides."""
 
-    def __init__(self, layers: Mapping[str, type[LayerSpec]]) -> None:
-        self._built_in = {name: _entry(layer_type) for name, layer_type in layers.items()}
+    def __init__(self, layers: Registry) -> None:
+        self._built_in = layers
         self._added: ContextVar[Mapping[str, type[Entry]]] = ContextVar("added", default=_NONE)
 
     def __getitem__(self, name: str) -> type[Entry]:
-        return self._built_in[name] if name in self._built_in else self._added.get()[name]
+        added = self._added.get()
+        if name in added:
+            return added[name]
+        layer_type: type[LayerSpec] = self._built_in[name]
+        return _entry(layer_type)
 
     def __iter__(self) -> Iterator[str]:
         yield from self._built_in
@@ -177,11 +188,15 @@ class Entries(Mapping[str, type[Entry]]):
     def __len__(self) -> int:
         return len(self._built_in) + len(self._added.get())
 
+    def spelt(self, name: str) -> bool:
+        """Whether a type has this name, in lower or upper case."""
+        return self._built_in.spelt(name) or name.lower() in map(str.lower, self._added.get())
+
     @contextmanager
     def extended(self, layers: Mapping[str, type[LayerSpec]]) -> Iterator[None]:
         """Adds types for as long as the block runs, in this thread only; none may be there already."""
         added = {**self._added.get(), **{name: _entry(layer_type) for name, layer_type in layers.items()}}
-        assert not added.keys() & self._built_in.keys()
+        assert not any(name in self._built_in for name in added)
         token = self._added.set(added)
         try:
             yield

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from n2nspec.graph import GraphDiff, ShapedGraph, check, diff, matching
+from n2nspec.graph import ShapedGraph, check, matching
+from n2nspec.graph.diff import GraphDiff, diff
 
 Layers = list[dict[str, Any]]
 

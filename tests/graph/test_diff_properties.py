@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from strategies import networks
 
 from n2nspec.diagnostics import DiagnosticError
-from n2nspec.graph import GraphDiff, NodeDiff, ShapedGraph, check, diff
+from n2nspec.graph import ShapedGraph, check
+from n2nspec.graph.diff import GraphDiff, NodeDiff, diff
 from n2nspec.spec import to_document
 
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
