@@ -1,6 +1,7 @@
 """How much memory training steps and forward passes take, beside what is predicted without running them.
 
     python tools/bench_memory.py [--specs n2n unet_small] [--engines reference optimized]
+                                 [--size 64] [--batch 8]
 
 Measured: the most bytes that torch's CPU allocator has given out at once during two steps, by the memory
 events of torch.profiler, after two steps to warm up. All counts that was asked for since before there was a
@@ -12,14 +13,17 @@ model:
                 allocates, its output included; gradients and moments are made by the first training step
 
 The prediction counts the same: `graph.memory` for the reference engine (what `compile --check` prints) and
-`oracle.footprint` for the optimised one, which the compiled engine leaves inference to; none for steps that
-torch.compile makes. Neither sees what libraries (BLAS, say) take past torch's allocator. n2n, Figure 1, runs
-on 32 pictures of 32 × 32, the others on 4 of 128 × 128.
+`oracle.footprint` for the optimised one, which the compiled engine leaves inference to, and for the compiled
+engine's steps, where it follows what torch's compiler does with memory and compiles nothing. None of them
+sees what libraries (BLAS, say) take past torch's allocator. n2n, Figure 1, runs on 32 pictures of 32 × 32,
+the others on 4 of 128 × 128, unless there are `--size` and `--batch`. A specification is a name in specs/ or
+a file, for a network whose output is as large as its input.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +32,7 @@ import torch
 import n2nspec
 from n2nspec.diagnostics import DiagnosticError
 from n2nspec.graph import analyse, cost
-from n2nspec.oracle.footprint import optimized_bytes
+from n2nspec.oracle.footprint import compiled_bytes, optimized_bytes
 from n2nspec.oracle.limits import peak_bytes
 from n2nspec.runtime import ENGINES
 
@@ -50,20 +54,22 @@ def measured(spec: n2nspec.Spec, engine: str, shape: tuple[int, ...], *, trainin
 
         for _ in range(WARM):
             step()
+        for warning in model.warnings:  # the engine gives way to another one
+            print(warning.message, file=sys.stderr)
         return step
 
     return peak_bytes(make, torch.device("cpu"))
 
 
 def predicted(spec: n2nspec.Spec, engine: str, shape: tuple[int, ...], *, training: bool) -> int | None:
-    """None for an engine whose peak nobody predicts."""
+    """None where a layer asks for its numbers."""
     graph = analyse(spec)
     if engine == "reference":
         costs = cost(graph, (shape[2], shape[3]), shape[0])
         return costs.peak_bytes if training else costs.inference_bytes
-    if engine == "optimized" or not training:
-        return optimized_bytes(graph, shape, training=training)
-    return None
+    if engine == "compiled" and training:
+        return compiled_bytes(graph, shape)
+    return optimized_bytes(graph, shape, training=training)
 
 
 def main() -> None:
@@ -71,15 +77,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     engines = [name for name in ENGINES if name != "auto"]
-    parser.add_argument("--specs", nargs="+", choices=SPECS, default=SPECS)
+    parser.add_argument("--specs", nargs="+", default=SPECS)
     parser.add_argument("--engines", nargs="+", choices=engines, default=engines)
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--batch", type=int)
     options = parser.parse_args()
 
     print(f"{'MiB':24} {'engine':10} {'pass':10} {'predicted':>9} {'measured':>9} predicted / measured")
     for name in options.specs:
-        spec = n2nspec.load(str(FOLDER / f"{name}.toml"))
-        shape = (32, 3, 32, 32) if name == "n2n" else (4, 3, 128, 128)
-        at = f"{name} {shape[0]} × {shape[2]} × {shape[3]}"
+        spec = n2nspec.load(str(FOLDER / f"{name}.toml") if name in SPECS else name)
+        batch, size = (32, 32) if name == "n2n" else (4, 128)
+        size = options.size or size
+        shape = (options.batch or batch, 3, size, size)
+        at = f"{Path(name).stem} {shape[0]} × {shape[2]} × {shape[3]}"
         for engine in options.engines:
             for training in (True, False):
                 what = f"{at:24} {engine:10} {'training' if training else 'inference':10}"

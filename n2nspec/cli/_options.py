@@ -17,6 +17,7 @@ __all__ = [
     "ALLOW_PLUGINS",
     "DEVICE",
     "FORMAT",
+    "MEMORY_LIMIT",
     "PATH",
     "SET",
     "SIZE",
@@ -48,6 +49,20 @@ class _Size(click.ParamType[tuple[int, int]]):
 
 
 SIZE = _Size()
+
+
+class _Bytes(click.ParamType[int]):
+    """An amount of memory → bytes."""
+
+    name = "BYTES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from n2nspec.runtime.memory import parse_bytes  # here: most commands need no engine
+
+        try:
+            return parse_bytes(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Place(click.Path):
@@ -112,6 +127,10 @@ SPEC = click.option(
 SET = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a value of the spec."
 )
+MEMORY_LIMIT = click.option(
+    "--memory-limit", type=_Bytes(), default=None,
+    help="The most that a training step may take, such as 200MiB; what does not fit is computed again.",
+)  # fmt: skip
 DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 …")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from n2nspec._lazy import torch
 from n2nspec.cli._output import human, human_bytes
@@ -12,40 +12,72 @@ from n2nspec.compiler.program import program
 from n2nspec.diagnostics import plural
 from n2nspec.graph import ShapedGraph
 from n2nspec.oracle.footprint import optimized_bytes
-from n2nspec.runtime.optimized import Instance, OptimizedEngine
+from n2nspec.runtime.optimized import Fitted, Instance, MemoryLimit, OptimizedEngine
 
-__all__ = ["document", "summary"]
+if TYPE_CHECKING:
+    from torch import dtype
+
+__all__ = ["document", "fit", "memory", "summary"]
 
 
-def document(graph: ShapedGraph, shape: tuple[int, ...]) -> dict[str, Any]:
+def fit(graph: ShapedGraph, shape: tuple[int, ...], limit: int) -> Fitted:
+    """What a training step within `limit` bytes computes again.
+
+    Raises:
+        DiagnosticError: E505, it takes more in any case.
+    """
+    return MemoryLimit(graph, limit, _kind(graph)).fitted(shape)
+
+
+def document(graph: ShapedGraph, shape: tuple[int, ...], fitted: Fitted | None) -> dict[str, Any]:
     """Kernel calls and buffers for an input of this shape."""
-    instance = _planned(graph, shape)
-    found = plan_document(
-        graph,
-        instance.program,
-        wanted=instance.wanted,
-        buffers=instance.layout,
-        nbytes=instance.buffers.bytes,
-    )
-    return {**found, "peak_bytes": optimized_bytes(graph, shape, training=True)}
+    instance = _planned(graph, shape, fitted)
+    found = plan_document(graph, instance.timeline, buffers=instance.layout, nbytes=instance.buffers.bytes)
+    peak = fitted.peak if fitted else optimized_bytes(graph, shape, training=True)
+    return {**found, "peak_bytes": peak}
 
 
-def summary(graph: ShapedGraph, shape: tuple[int, ...]) -> str:
+def memory(fitted: Fitted) -> dict[str, Any]:
+    """A plan within a memory limit, in short, for programs."""
+    choice = fitted.recompute
+    return {
+        "peak_bytes": fitted.peak,
+        "peak_bytes_without_limit": fitted.without,
+        "recomputed": list(fitted.recomputed),
+        "recomputed_macs": fitted.timeline.macs,
+        "copied_again": sorted(choice.columns) if choice else [],
+    }
+
+
+def summary(graph: ShapedGraph, shape: tuple[int, ...], fitted: Fitted | None) -> str:
     """How many kernels, multiply-accumulates and bytes; the peak where it can be told."""
-    instance = _planned(graph, shape)
-    peak = optimized_bytes(graph, shape, training=True)
+    instance = _planned(graph, shape, fitted)
+    peak = fitted.peak if fitted else optimized_bytes(graph, shape, training=True)
     ops, macs, written = instance.program.ops, instance.program.macs, program(graph, shape).macs
     saved = f" instead of {human(written)}" if written != macs else ""
-    return (
+    line = (
         f"plan at {render_size(shape)}: engine optimized, {plural(len(ops), 'kernel')} forward and"
         f" {sum(op.name in instance.wanted for op in ops)} backward for {plural(len(graph.live), 'node')},"
         f" {human(macs)} MACs forward{saved}, {human_bytes(instance.buffers.bytes)} of buffers"
         + (f"; optimized: {human_bytes(peak)} at the peak" if peak is not None else "")
     )
+    if fitted is None:
+        return line
+    lines = [line, f"memory limit: {fitted}"]
+    if fitted.recomputed:
+        lines.append(f"  computed again, {human(fitted.timeline.macs)} MACs: {', '.join(fitted.recomputed)}")
+    if fitted.recompute and fitted.recompute.columns:
+        lines.append(f"  windows copied again: {', '.join(sorted(fitted.recompute.columns))}")
+    return "\n".join(lines)
 
 
-def _planned(graph: ShapedGraph, shape: tuple[int, ...]) -> Instance:
+def _planned(graph: ShapedGraph, shape: tuple[int, ...], fitted: Fitted | None) -> Instance:
     """A training step with every buffer laid out and none of them allocated."""
-    kind = {"float32": torch.float32, "float64": torch.float64}[graph.spec.train.dtype]
-    engine = OptimizedEngine(graph, kind=kind, place=torch.device("meta"))
+    engine = OptimizedEngine(graph, kind=_kind(graph), place=torch.device("meta"))
+    if fitted is not None:
+        engine.recompute = lambda _: fitted.recompute
     return engine.instance(shape, backward=True, input_gradient=False)
+
+
+def _kind(graph: ShapedGraph) -> dtype:
+    return {"float32": torch.float32, "float64": torch.float64}[graph.spec.train.dtype]

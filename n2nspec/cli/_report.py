@@ -75,7 +75,7 @@ def _sizes(sizes: SizeSet) -> dict[str, Any]:
 def _reach(reach: Reach | str) -> dict[str, Any] | str:
     if isinstance(reach, str):
         return reach
-    return {"left": reach.left, "right": reach.right, "extents": list(reach.extents)}
+    return {"left": reach.left, "right": reach.right, "extents": list(reach.extents), "exact": reach.exact}
 
 
 def sees(reach: Reach | str, axis: str) -> str:
@@ -85,4 +85,5 @@ def sees(reach: Reach | str, axis: str) -> str:
     *others, widest = sorted(set(reach.extents))
     widths = " or ".join([*map(str, others), plural(widest, "pixel")])
     before, after = ("up", "down") if axis == "H" else ("left", "right")
-    return f"{widths} (up to {reach.left} {before}, {reach.right} {after})"
+    most = "" if reach.exact else "at most "
+    return f"{most}{widths} (up to {reach.left} {before}, {reach.right} {after})"

@@ -24,10 +24,27 @@ def usual_size(graph: ShapedGraph, batch: int) -> Size | None:
     )
     if not height or not width:
         return None
+    size = _enlarged(graph, (height, width), batch)
     try:
-        size_values(graph, (height, width), batch)
+        size_values(graph, size, batch)
     except DiagnosticError:  # height and width are one symbol, and the two numbers differ
         return None
+    return size
+
+
+def _enlarged(graph: ShapedGraph, size: Size, batch: int) -> Size:
+    """The same size, or a larger one where it leaves a normalisation a single value."""
+    rows, columns = graph.input_shape[-2:]
+    if rows == columns and size[0] != size[1]:
+        return size
+    given = zip(graph.input_shape, (*(batch,) * (len(graph.input_shape) - 2), *size), strict=True)
+    values = {dim.symbol: number for dim, number in given if isinstance(dim, Symbolic)}
+    free = {dim.symbol: graph.sizes[dim.symbol] for dim in (rows, columns) if isinstance(dim, Symbolic)}
+    larger = graph.enlarged(values, free, training=False) or values
+    height, width = (
+        larger[dim.symbol] if isinstance(dim, Symbolic) else number
+        for dim, number in zip((rows, columns), size, strict=True)
+    )
     return height, width
 
 

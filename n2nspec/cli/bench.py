@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from n2nspec.cli._options import ALLOW_PLUGINS, DEVICE, FORMAT, SET, SIZE, WORDS, overrides
+from n2nspec.cli._options import ALLOW_PLUGINS, DEVICE, FORMAT, MEMORY_LIMIT, SET, SIZE, WORDS, overrides
 from n2nspec.cli._output import bold, finite, human, human_bytes, interrupted, stderr
 from n2nspec.cli._sizes import input_shape, render_size
 from n2nspec.cli._table import Table
@@ -43,6 +43,7 @@ Size = tuple[int, int]
 @click.option("--threads", type=click.IntRange(1, 4096), default=None, help="For torch's operators.")
 @click.option("--inference", is_flag=True, help="Forward passes in evaluation mode instead.")
 @DEVICE
+@MEMORY_LIMIT
 @SET
 @ALLOW_PLUGINS
 def command(
@@ -55,15 +56,19 @@ def command(
     threads: int | None,
     inference: bool,
     device: str,
+    memory_limit: int | None,
     settings: tuple[str, ...],
     allow_plugins: bool,
 ) -> int:
     graph = check(spec, overrides(settings), allow_plugins=allow_plugins)
     shape = input_shape(graph, size, batch or (1 if inference else 32))
+    if memory_limit and (inference or "optimized" not in (engines or CONTESTANTS)):
+        raise click.UsageError("--memory-limit is for training steps of the optimized engine")
     console = stderr()
     report = bench(
         graph, shape, engines=engines or CONTESTANTS, seconds=seconds, threads=threads, inference=inference,
-        device=device, say=lambda text: console.print(text, soft_wrap=True, markup=False),
+        device=device, memory_limit=memory_limit,
+        say=lambda text: console.print(text, soft_wrap=True, markup=False),
     )  # fmt: skip
     if form == "json":
         click.echo(json.dumps({"file": spec, **_document(report)}, indent=2, ensure_ascii=False))

@@ -14,6 +14,7 @@ import click
 
 from n2nspec.cli._options import (
     ALLOW_PLUGINS,
+    MEMORY_LIMIT,
     SET,
     SIZE,
     WORDS,
@@ -43,6 +44,7 @@ from n2nspec.spec import load, to_document, to_toml
 
 if TYPE_CHECKING:
     from n2nspec.compiler.passes import Change
+    from n2nspec.runtime.optimized import Fitted
 
 __all__ = ["command"]
 
@@ -57,6 +59,7 @@ Size = tuple[int, int]
 @format_option("text", "json", "github")
 @click.option("--show-passes", is_flag=True, help="Say what each pass of the compiler changes and saves.")
 @click.option("-o", "--output", type=Place(dir_okay=False), default=None, help="Write the plan as JSON.")
+@MEMORY_LIMIT
 @SET
 @click.option("--expand", is_flag=True, help="Print SPEC without extends, vars, defaults and blocks.")
 @ALLOW_PLUGINS
@@ -68,6 +71,7 @@ def command(
     form: str,
     show_passes: bool,
     output: str | None,
+    memory_limit: int | None,
     settings: tuple[str, ...],
     expand: bool,
     allow_plugins: bool,
@@ -81,6 +85,8 @@ def command(
         return _expand(specs[0], settings, form, allow_plugins)
     if output and (check or len(specs) != 1):
         raise click.UsageError("-o writes one plan: name one SPEC, and leave out --check")
+    if memory_limit and check:
+        raise click.UsageError("--memory-limit is part of a plan: leave out --check")
     reports = []
     try:
         files = spec_files(specs)
@@ -95,14 +101,18 @@ def command(
             if size:
                 values = size_values(graph, size, batch)
                 graph = replace(graph, warnings=warnings_at(graph, values))
-            if output:  # before anything says that all is well
-                _write(output, _lazy("_plan").document(graph, input_shape(graph, size, batch)))
+            fitted = None
+            if memory_limit:  # before anything says that all is well
+                fitted = _lazy("_plan").fit(graph, input_shape(graph, size, batch), memory_limit)
+            memory = {"memory": _lazy("_plan").memory(fitted)} if fitted else {}
+            if output:
+                _write(output, _lazy("_plan").document(graph, input_shape(graph, size, batch), fitted))
             changes = _lazy("_passes").changes(graph, input_shape(graph, size, batch)) if show_passes else []
             passes = {"passes": _lazy("_passes").document(changes)} if show_passes else {}
-            reports.append({**describe(graph, costs), **passes})
+            reports.append({**describe(graph, costs), **passes, **memory})
             _show(graph.warnings, form)
             if form == "text":
-                _print(file, graph, costs, size, batch, check, changes)
+                _print(file, graph, costs, size, batch, check, changes, fitted)
         except DiagnosticError as error:
             reports.append(refused(error, file))
             _show(error.diagnostics, form)
@@ -139,7 +149,7 @@ def _show(diagnostics: Sequence[Diagnostic], form: str) -> None:
 
 def _print(
     file: str, graph: ShapedGraph, costs: Cost | None, size: Size | None, batch: int, check: bool,
-    changes: list[Change],
+    changes: list[Change], fitted: Fitted | None,
 ) -> None:  # fmt: skip
     contract = graph.size_contract
     if costs is None and contract:  # a table without MACs says little: take the size that it trains on
@@ -205,7 +215,7 @@ def _print(
     if changes:
         click.echo("\n".join(_lazy("_passes").lines(changes)))
     if not check and (size or not contract):
-        click.echo(_lazy("_plan").summary(graph, input_shape(graph, size, batch)))
+        click.echo(_lazy("_plan").summary(graph, input_shape(graph, size, batch), fitted))
     warnings = len(graph.warnings)
     click.echo("ok" + (f", {plural(warnings, 'warning')}" if warnings else "") + "\n")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -305,13 +306,16 @@ def _totals(
     unchanged: list[str] = []
 
     def say(what: str, before: str, after: str, growth: str = "") -> None:
-        if before == after:
+        if before == after and not growth:
             unchanged.append(what)
         else:
             rows.append([what, before, after, growth])
 
-    def count(what: str, before: int, after: int) -> None:
-        say(what, human(before), human(after), f"{after - before:+,}")
+    def count(
+        what: str, before: int, after: int, *, text: Callable[[int], str] = human, unit: str = ""
+    ) -> None:
+        """Numbers, which may differ where their texts do not."""
+        say(what, text(before), text(after), f"{after - before:+,}{unit}" if before != after else "")
 
     inputs = [f"{graph.input_name}: {render_shape(graph.input_shape)}" for graph in graphs]
     say("input", *inputs)
@@ -320,8 +324,13 @@ def _totals(
     count("parameters", *(graph.parameter_count for graph in graphs))
     if costs:
         count(f"MACs{at}", *(found.macs for found in costs))
-        say("saved for backward", *(human_bytes(found.saved_bytes) for found in costs))
-        say("peak of a training step", *(human_bytes(found.peak_bytes) for found in costs))
+        for what, name in (
+            ("saved for backward", "saved_bytes"),
+            ("peak of a training step", "peak_bytes"),
+            ("inference", "inference_bytes"),
+        ):
+            before, after = (getattr(found, name) for found in costs)
+            count(what, before, after, text=human_bytes, unit=" B")
     fields = [receptive_field(graph) for graph in graphs]
     for offset, axis, name in ((-2, "H", "height"), (-1, "W", "width")):
         if all(fields):

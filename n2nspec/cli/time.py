@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from n2nspec._lazy import torch
-from n2nspec.cli._options import ALLOW_PLUGINS, DEVICE, FORMAT, SET, SIZE, WORDS, overrides
+from n2nspec.cli._options import ALLOW_PLUGINS, DEVICE, FORMAT, MEMORY_LIMIT, SET, SIZE, WORDS, overrides
 from n2nspec.cli._output import bold, human
 from n2nspec.cli._sizes import input_shape, render_size
 from n2nspec.cli._table import Table
@@ -38,6 +38,7 @@ Size = tuple[int, int]
 )
 @click.option("--threads", type=click.IntRange(1, 4096), default=None, help="For torch's operators.")
 @DEVICE
+@MEMORY_LIMIT
 @SET
 @ALLOW_PLUGINS
 def command(
@@ -49,12 +50,15 @@ def command(
     seconds: float,
     threads: int | None,
     device: str,
+    memory_limit: int | None,
     settings: tuple[str, ...],
     allow_plugins: bool,
 ) -> None:
     graph = check(spec, overrides(settings), allow_plugins=allow_plugins)
     shape = input_shape(graph, size, batch)
-    model = compile(graph.spec, engine="reference", device=device)
+    model = compile(
+        graph.spec, engine=engine if memory_limit else "reference", device=device, memory_limit=memory_limit
+    )
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads or before)

@@ -8,7 +8,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from n2nspec.cli._options import DEVICE, PATH, SET, WORDS, overrides
+from n2nspec.cli._options import DEVICE, MEMORY_LIMIT, PATH, SET, WORDS, overrides
 from n2nspec.cli._output import interrupted, print_diagnostics, stderr, stdout
 from n2nspec.diagnostics import plural
 from n2nspec.graph import check
@@ -25,6 +25,7 @@ __all__ = ["command"]
 @SET
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="Executor.")
 @DEVICE
+@MEMORY_LIMIT
 @click.option("--oracle", is_flag=True, help="Train the torch.nn twin beside it and compare.")
 def command(
     spec: str,
@@ -33,6 +34,7 @@ def command(
     settings: tuple[str, ...],
     engine: str,
     device: str,
+    memory_limit: int | None,
     oracle: bool,
 ) -> int:
     watch = _Watch()
@@ -42,7 +44,10 @@ def command(
             if loaded.plugin_files:
                 names = ", ".join(plugin.name for plugin in loaded.plugin_files)
                 watch.say(f"running the plugins beside the spec: {names}")
-            train(loaded, out, epochs=epochs, engine=engine, device=device, oracle=oracle, reporter=watch)
+            train(
+                loaded, out, epochs=epochs, engine=engine, device=device, oracle=oracle,
+                memory_limit=memory_limit, reporter=watch,
+            )  # fmt: skip
     except KeyboardInterrupt:
         elsewhere = "with another --out, " if out and watch.path else ""
         return interrupted(watch.left, f"{elsewhere}the same command begins with the first epoch again")
@@ -85,6 +90,8 @@ class _Watch:
         )
         height, width = info.size
         say(f"training on {info.training}: {plural(info.pairs, 'pair')} of {height} × {width} an epoch")
+        if info.memory:
+            say(f"memory of a step: {info.memory}")
         say(
             f"measured on {info.validation}"
             if info.validation

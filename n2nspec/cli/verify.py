@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -11,7 +13,7 @@ from rich.table import Table
 
 from n2nspec.cli._faults import as_diagnostics
 from n2nspec.cli._options import ALLOW_PLUGINS, FORMAT, SET, WORDS, overrides, spec_files
-from n2nspec.cli._output import finite, print_diagnostics, refused, stdout
+from n2nspec.cli._output import finite, print_diagnostics, refused, stderr, stdout
 from n2nspec.diagnostics import DiagnosticError, plural
 from n2nspec.graph import check
 from n2nspec.oracle import VerifyReport, verify
@@ -35,8 +37,8 @@ def command(specs: tuple[str, ...], form: str, settings: tuple[str, ...], allow_
             print_diagnostics(error.diagnostics)
     for file in files:
         try:
-            with as_diagnostics():
-                report = verify(check(file, overrides(settings), allow_plugins=allow_plugins).spec)
+            with as_diagnostics(), _progress(file) as say:
+                report = verify(check(file, overrides(settings), allow_plugins=allow_plugins).spec, say=say)
         except DiagnosticError as error:
             reports.append(refused(error, file))
             if form == "text":
@@ -48,6 +50,17 @@ def command(specs: tuple[str, ...], form: str, settings: tuple[str, ...], allow_
     if form == "json":
         click.echo(json.dumps(reports if len(specs) != 1 else reports[0], indent=2, ensure_ascii=False))
     return 0 if all(report["ok"] for report in reports) else 1
+
+
+@contextmanager
+def _progress(file: str) -> Iterator[Callable[[str], None]]:
+    """Shows on a terminal what is being compared, for as long as it lasts."""
+    console = stderr()
+    if not console.is_terminal:
+        yield lambda part: None
+        return
+    with console.status(escape(file)) as status:
+        yield lambda part: status.update(escape(f"{file}: {part}"))
 
 
 def _document(report: VerifyReport) -> dict[str, Any]:

@@ -8,10 +8,11 @@ optimised one is a `Program` with buffers, which `plan_document` writes down.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from n2nspec.compiler.program import ConvOp, Op, Program, Weights
+from n2nspec.compiler.recompute import INPUT, Call, Timeline
 from n2nspec.graph import ShapedGraph, ShapedNode
 from n2nspec.layers._base import Needs
 
@@ -90,8 +91,8 @@ class PlannedBuffer:
         role: "value", "gradient", or "workspace" of an operation.
         of: the value, or the operation.
         shape: as it lies in memory; pictures channels last, with their border of zeros.
-        first, last: the moments between which it is needed. Operation i of n runs forward at moment i and
-            backward at 2n - i; the input is there at 0, and what a caller still reads lives until 2n + 1.
+        first, last: the moments between which it is needed, as in `recompute.Timeline`.
+        spans: when exactly, where it is given away in between.
         offset: bytes from the beginning. Buffers that are never alive together may share bytes.
     """
 
@@ -101,24 +102,24 @@ class PlannedBuffer:
     dtype: str
     first: int
     last: int
+    spans: tuple[tuple[int, int], ...]
     offset: int
     bytes: int
 
 
 def plan_document(
-    graph: ShapedGraph, program: Program, *, wanted: Collection[str], buffers: Iterable[PlannedBuffer],
-    nbytes: int,
-) -> dict[str, object]:  # fmt: skip
+    graph: ShapedGraph, timeline: Timeline, *, buffers: Iterable[PlannedBuffer], nbytes: int
+) -> dict[str, object]:
     """The optimised training step as plain data, for a file that other programs read.
 
     Args:
-        wanted: the values whose gradient somebody needs.
+        timeline: what runs when.
         nbytes: of all buffers together, shared ones once.
     """
+    program, wanted = timeline.program, timeline.wanted
     own = {node.name: node.parameters for node in graph.nodes}
     buffers = tuple(buffers)
     planned = {buffer.of for buffer in buffers if buffer.role == "value"}
-    count = len(program.ops)
 
     def parameters(op: Op) -> list[str]:
         weights: Weights | None = getattr(op, "weights", None)
@@ -127,6 +128,19 @@ def plan_document(
         names = (parameter.name for parameter in own[weights.owner])
         return [f"{weights.owner}.{name}" for name in names if name.startswith(weights.prefix)]
 
+    def described(call: Call) -> dict[str, object]:
+        op = program.ops[call.op] if call.op != INPUT else None
+        if call.kind == "recompute" or op is None:
+            name, macs = (op.name, op.macs(program.shapes)) if op else (program.input_name, 0)
+            return {"moment": call.moment, "kind": "recompute", "name": name, "macs": macs}
+        return {
+            "moment": call.moment,
+            "kind": "backward",
+            "name": op.name,
+            "input_gradients": [name for name in dict.fromkeys(op.inputs) if name in wanted],
+            "parameter_gradients": parameters(op),
+        }
+
     return {
         "name": graph.spec.name,
         "engine": "optimized",
@@ -134,18 +148,11 @@ def plan_document(
         "input": {"name": program.input_name, "shape": list(program.input_shape)},
         "output": program.output,
         "macs": program.macs,
+        "recomputed_macs": timeline.macs,
+        "copied_again": sorted(timeline.choice.columns),
         "bytes": nbytes,
         "forward": [{"moment": moment, **_operation(op, program)} for moment, op in enumerate(program.ops)],
-        "backward": [
-            {
-                "moment": 2 * count - index,
-                "name": op.name,
-                "input_gradients": [name for name in dict.fromkeys(op.inputs) if name in wanted],
-                "parameter_gradients": parameters(op),
-            }
-            for index, op in reversed(list(enumerate(program.ops)))
-            if op.name in wanted
-        ],
+        "backward": [described(call) for call in timeline.calls],
         "buffers": [asdict(buffer) for buffer in buffers],
         # made anew by layers that run through their own functions
         "unplanned": [name for name in program.shapes if name not in planned],

@@ -13,7 +13,9 @@ Every rule is affine with a period: size(n + period) = size(n) + gain for n >= s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, starmap
 from math import gcd
 
 __all__ = ["SAME", "AxisRule", "Chain", "Same", "TransposedWindow", "Window"]
@@ -26,6 +28,11 @@ class AxisRule(ABC):
 
     everywhere = False
     """True: which pixels are read depends on the picture's size, so that `reach` cannot tell."""
+
+    @property
+    def selective(self) -> bool:
+        """True: the first and last pixel that a set of output pixels reads may be those of an inner one."""
+        return False
 
     @property
     @abstractmethod
@@ -64,6 +71,16 @@ class AxisRule(ABC):
         The smallest interval that holds them all; pixels between its ends may be left out by a dilation.
         None when those output pixels read nothing (a transposed convolution with stride > kernel).
         """
+
+    def pieces(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """The input pixels that output pixels first to last read, and no others, far from any border.
+
+        Intervals, first to last, in any order; they may overlap. There may be as many as pixels are read, so
+        take no more of them than you can use.
+        """
+        interval = self.reach(first, last)
+        if interval is not None:
+            yield interval
 
     def unread(self, n: int) -> int:
         """Pixels at the end of an axis of n that nothing reads because the stride does not divide.
@@ -166,6 +183,14 @@ class Window(AxisRule):
     def reach(self, first: int, last: int) -> tuple[int, int]:
         return first * self.stride - self.before, last * self.stride - self.before + self.span - 1
 
+    def pieces(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        block, taps = (self.kernel, 1) if self.dilation == 1 else (1, self.kernel)  # pixels side by side
+        runs = ((first, last),) if self.stride <= block else ((j, j) for j in range(first, last + 1))
+        for start, end in runs:
+            for tap in range(taps):
+                moved = tap * self.dilation - self.before
+                yield start * self.stride + moved, end * self.stride + moved + block - 1
+
     def unread(self, n: int) -> int:
         """As far as it is more than one of the gaps that a stride wider than the window leaves everywhere."""
         if n < self.start or self.ceil:  # a window that hangs over, or a gap, is what ends the axis then
@@ -232,6 +257,21 @@ class TransposedWindow(AxisRule):
         )
         start, end = ends
         return None if start is None or end is None else (start, end)
+
+    @property
+    def selective(self) -> bool:
+        # else every output reads an interval, whose ends never move back from one output to the next
+        return self.stride > 1 and (self.dilation > 1 or self.kernel < self.stride)
+
+    def pieces(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        if self.dilation == 1 and not self.selective:
+            yield from AxisRule.pieces(self, first, last)
+            return
+        for tap in range(self.kernel):
+            low, high = (output + self.padding - tap * self.dilation for output in (first, last))
+            start, end = -(-low // self.stride), high // self.stride
+            if start <= end:
+                yield start, end
 
     def _writes(self, i: int, low: int, high: int) -> bool:
         """Whether input i writes any of the outputs low to high, padding included."""
@@ -328,8 +368,18 @@ class Chain(AxisRule):
         return rule, size
 
     def reach(self, first: int, last: int) -> tuple[int, int] | None:
-        """As for one rule, but an interval that holds what is read: inner pixels are not told apart."""
+        """As for one rule; of a selective chain an interval that holds what is read."""
         interval: tuple[int, int] | None = (first, last)
         for rule in reversed(self.rules):
             interval = None if interval is None else rule.reach(*interval)
         return interval
+
+    @property
+    def selective(self) -> bool:
+        return any(rule.selective for rule in self.rules)
+
+    def pieces(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        found: Iterable[tuple[int, int]] = [(first, last)]
+        for rule in reversed(self.rules):
+            found = chain.from_iterable(starmap(rule.pieces, found))
+        yield from found

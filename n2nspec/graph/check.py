@@ -16,7 +16,7 @@ from n2nspec.graph.build import connected
 from n2nspec.graph.model import ShapedGraph
 from n2nspec.graph.places import in_order, once
 from n2nspec.graph.shapes import Shapes, infer, shaped
-from n2nspec.graph.warnings import repeated, unread, unused
+from n2nspec.graph.warnings import repeated, unread, untrainable, unused
 from n2nspec.graph.wiring import Wiring, wire
 from n2nspec.spec import Part, Spec, examine
 
@@ -57,5 +57,5 @@ def _finish(wiring: Wiring, found: Shapes, before: tuple[Diagnostic, ...] = ()) 
     if problems:
         raise DiagnosticError(in_order(wiring.spec, problems))
     graph = shaped(connected(wiring), wiring, found)
-    warnings = [*unused(wiring), *repeated(wiring), *unread(graph)]
+    warnings = [*unused(wiring), *repeated(wiring), *unread(graph), *untrainable(graph)]
     return replace(graph, warnings=in_order(wiring.spec, [*wiring.spec.warnings, *once(warnings)]))

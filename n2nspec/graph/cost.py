@@ -62,9 +62,9 @@ def size_values(graph: ShapedGraph, size: tuple[int, int], batch: int) -> dict[s
         symbol = axis if isinstance(dim, int) else dim.symbol
         if number not in contract[axis]:
             near = contract[axis].at_least(number)
-            hint = f", next {near}" if near else ""
+            hint = f"; the next is {near}" if near else ""
             problems.append(
-                f"{axis} = {number} does not work; what works is {contract[axis].render(symbol)}{hint}"
+                f"{axis} = {number} does not work; sizes that do: {contract[axis].render(symbol)}{hint}"
             )
         elif not isinstance(dim, int) and values.setdefault(symbol, number) != number:
             problems.append(f"height and width are both {symbol} in [input]; received {size[0]}x{size[1]}")
@@ -73,6 +73,9 @@ def size_values(graph: ShapedGraph, size: tuple[int, int], batch: int) -> dict[s
         for dim in shape[:-2]
         if not isinstance(dim, int) and values.setdefault(dim.symbol, batch) != batch
     ]
+    if not problems and (condition := graph.broken(values, training=False)):
+        received = ", ".join(f"{symbol} = {values[symbol]}" for symbol in condition.ones)
+        problems.append(f"{received} does not work: {condition}")
     if problems:
         raise DiagnosticError(
             Diagnostic(

@@ -117,8 +117,8 @@ class Condition:
     def __str__(self) -> str:
         when = " in training" if self.training else ""
         together = " and ".join(f"{symbol} in {ones.members()}" for symbol, ones in self.ones.items())
-        rule = f"not {together} at once" if together else "which no picture size gives"
-        return f"{self.node} needs more than one value a channel{when}: {rule}"
+        rule = f": not {together} at once" if together else ", which no picture size gives"
+        return f"{self.node} needs more than one value a channel{when}{rule}"
 
     def broken(self, values: Mapping[str, int]) -> bool:
         """Whether these sizes leave a single value."""
@@ -154,6 +154,31 @@ class ShapedGraph(Graph):
             axis: SizeSet.finite([dim]) if isinstance(dim, int) else self.sizes[dim.symbol]
             for axis, dim in zip("HW", self.input_shape[-2:], strict=True)
         }
+
+    def broken(self, values: Mapping[str, int], *, training: bool) -> Condition | None:
+        """The first condition that these sizes break; those of training count in training only."""
+        asked = (c for c in self.conditions if training or not c.training)
+        return next((condition for condition in asked if condition.broken(values)), None)
+
+    def enlarged(
+        self, values: Mapping[str, int], sizes: Mapping[str, SizeSet], *, training: bool
+    ) -> dict[str, int] | None:
+        """The same sizes, some of them larger, so that no condition is broken; None where there are none.
+
+        Args:
+            values: for each symbol of the input shape.
+            sizes: what may become larger, and to which sizes; the first named first.
+        """
+        found = dict(values)
+        while condition := self.broken(found, training=training):
+            for symbol, ones in condition.ones.items():
+                larger = (sizes[symbol] - ones).at_least(found[symbol]) if symbol in sizes else None
+                if larger is not None:
+                    found[symbol] = larger
+                    break
+            else:
+                return None
+        return found
 
     @property
     def parameter_count(self) -> int:

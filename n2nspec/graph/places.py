@@ -50,9 +50,9 @@ def at(
     )  # fmt: skip
 
 
-def label(spec: Spec, path: DocumentPath, text: str) -> Label | None:
-    """A second place, where the spec has a text to point at."""
-    span = spec.locate(path)
+def label(spec: Spec, path: DocumentPath, text: str, *, key: bool = False) -> Label | None:
+    """A second place, where the spec has a text to point at: a value, or its key."""
+    span = spec.locate(path, key=key)
     return Label(span=span, text=text) if span else None
 
 
@@ -70,10 +70,13 @@ def once(found: Iterable[Diagnostic]) -> Iterable[Diagnostic]:
 
 
 class Names:
-    """The names that a spec may refer to, for the wording of an error about one that is not among them."""
+    """The names that a spec may refer to, for the wording of an error about one that is not among them.
 
-    def __init__(self, names: Sequence[str], *, what: str = "layer or input") -> None:
-        self._what = what
+    `input` is the name of the input where only a layer will do.
+    """
+
+    def __init__(self, names: Sequence[str], *, input: str | None = None) -> None:
+        self._input = input
         self._names = list(dict.fromkeys(names))
         self._helps: dict[str, str] = {}
 
@@ -81,6 +84,11 @@ class Names:
         if name not in self._helps:
             affordable = (len(self._helps) + 1) * len(self._names) <= EFFORT
             self._helps[name] = did_you_mean(name, self._names) if affordable else ""
-        message = f"there is no {self._what} named {quote(name)}"
+        what = "layer or input" if self._input is None else "layer"
+        message = f"there is no {what} named {quote(name)}"
+        labels: tuple[Label | None, ...]
         labels, help = spec.taken_out(name)
+        if name == self._input:
+            message += ": it is the input"
+            labels = (*labels, label(spec, ("input", name), "the input", key=True))
         return at(spec, path, "E203", message, help=help or self._helps[name], labels=labels)

@@ -15,7 +15,7 @@ from n2nspec.graph.model import ShapedGraph
 from n2nspec.graph.places import at, in_order, label, once
 from n2nspec.graph.wiring import INPUT, Wiring
 
-__all__ = ["repeated", "unread", "unused", "warnings_at"]
+__all__ = ["repeated", "untrainable", "unread", "unused", "warnings_at"]
 
 LONGEST_SEARCH = 2**16
 """Picture sizes that are looked at one by one for one layer; a law with a longer period is not judged."""
@@ -35,18 +35,42 @@ def unused(wiring: Wiring) -> Iterator[Diagnostic]:
 
 
 def repeated(wiring: Wiring) -> Iterator[Diagnostic]:
-    """W202: an activation that reads one of its own type."""
-    for number, node in enumerate(wiring.nodes):
-        sources = wiring.sources[number]
+    """W202: an activation that reads one of its own type; one warning for each row of them."""
+    rows: dict[int, list[int]] = {}  # by their last layer
+    for number in wiring.order:
+        node, sources = wiring.nodes[number], wiring.sources[number]
         if not node.layer.activation or sources is None or sources[0] == INPUT:
             continue
-        before = wiring.nodes[sources[0]]
-        if type(before.layer) is type(node.layer):
+        before = sources[0]
+        if type(wiring.nodes[before].layer) is type(node.layer):
+            # what goes on from a row's last layer lengthens it; what branches off is another
+            row = rows.pop(before, [before])
+            row.append(number)
+            rows[number] = row
+    for row in rows.values():
+        first, second, last = (wiring.nodes[number] for number in (row[0], row[1], row[-1]))
+        kind = second.layer.type
+        yield at(
+            wiring.spec, second.path, "W202",
+            f"{quote(second.name)} is a {kind} right after {quote(first.name)}, another one"
+            if len(row) == 2
+            else f"{quote(first.name)} to {quote(last.name)} are {len(row):,} {kind} layers in a row",
+            help=f"remove {'one' if len(row) == 2 else 'all but one'} of them, or put a layer with weights in"
+            " between",
+            show="name", labels=[label(wiring.spec, (*first.path, "name"), "the first one")],
+        )  # fmt: skip
+
+
+def untrainable(graph: ShapedGraph) -> Iterator[Diagnostic]:
+    """W204: layers that get a single value a channel in training, whatever the picture."""
+    for condition in graph.conditions:
+        if not condition.ones:
+            node = graph.by_name[condition.node]
             yield at(
-                wiring.spec, node.path, "W202",
-                f"{quote(node.name)} is a {node.layer.type} right after {quote(before.name)}, another one",
-                help="remove one of them, or put a layer with weights in between",
-                show="name", labels=[label(wiring.spec, (*before.path, "name"), "the first one")],
+                graph.spec, node.path, "W204",
+                f"this network cannot be trained: {quote(node.name)} needs more than one value a channel in"
+                " training, and gets one for every picture size",
+                show="name", help="put it where the picture is larger, or leave it out",
             )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def wire(part: Part) -> Wiring:
     shape: Shape = tuple(Symbolic(dim) if isinstance(dim, str) else dim for dim in dims)
     nodes = _nodes(spec, input_name)
     reader = _Reader(part, input_name, nodes)
-    problems = [*_duplicates(spec, nodes, input_name), *reader.read(), *_shares(part, nodes)]
+    problems = [*_duplicates(spec, nodes, input_name), *reader.read(), *_shares(part, nodes, input_name)]
 
     circles, order = _order(reader.known)
     for circle in circles:
@@ -87,7 +87,8 @@ def wire(part: Part) -> Wiring:
         output = reader.numbers.get(name)
         if output == INPUT or (name not in reader.numbers and not part.may_name(name)):
             output = None
-            problems.append(Names([node.name for node in nodes], what="layer").unknown(spec, place, name))
+            layers = Names([node.name for node in nodes], input=input_name)
+            problems.append(layers.unknown(spec, place, name))
     if "output" in part.doubtful:
         output = None
     if not nodes:
@@ -209,21 +210,22 @@ def _duplicates(spec: Spec, nodes: tuple[Node, ...], input_name: str) -> Iterato
     for node in nodes:
         if node.name in first:
             before = first[node.name]
-            before = before if before[0] == "input" else (*before, "name")
+            is_input = before[0] == "input"
+            place = label(spec, before if is_input else (*before, "name"), "first used here", key=is_input)
             yield at(
                 spec,
                 (*node.path, "name"),
                 "E202",
                 f"the name {quote(node.name)} is used twice",
                 help="give this layer another name",
-                labels=[label(spec, before, "first used here")],
+                labels=[place],
             )
         first.setdefault(node.name, node.path)
 
 
-def _shares(part: Part, nodes: tuple[Node, ...]) -> Iterator[Diagnostic]:
+def _shares(part: Part, nodes: tuple[Node, ...], input_name: str) -> Iterator[Diagnostic]:
     """Names in `share` that are no layers, or layers that have no weights of their own to share."""
-    names = Names([node.name for node in nodes], what="layer")
+    names = Names([node.name for node in nodes], input=input_name)
     by_name = {node.name: node for node in nodes}
     for node in nodes:
         if node.share is None:

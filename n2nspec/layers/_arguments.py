@@ -13,9 +13,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from n2nspec.diagnostics import describe_value
+
 __all__ = ["bind", "signature", "validated"]
 
 Model = TypeVar("Model", bound=BaseModel)
+
+GENERAL = "Input should be "
+"""How pydantic begins; our own sentences say what was received."""
 
 
 def signature(
@@ -79,8 +84,16 @@ def validated(name: str, model: type[Model], fields: Mapping[str, Any]) -> Model
     try:
         return model(**fields)
     except ValidationError as error:
-        faults = (
-            f"{'.'.join(str(part) for part in fault['loc']) or 'arguments'}: {fault['msg']}"
-            for fault in error.errors(include_url=False)
-        )
-        raise ValueError(f"{name}: {'; '.join(faults)}") from None
+        faults = "; ".join(_sentence(fault) for fault in error.errors(include_url=False))
+        raise ValueError(f"{name}: {faults}") from None
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    """What is wrong with a field, or, without a name, with several together."""
+    text = fault["msg"]
+    if text.startswith(GENERAL):
+        expected = text.removeprefix(GENERAL)
+        number = "a number " if expected.startswith(("greater", "less")) else ""
+        text = f"Expected {number}{expected}; received {describe_value(fault['input'])}"
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place}: {text}" if place else text

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 from n2nspec._lazy import torch
 from n2nspec.diagnostics import plural
@@ -184,7 +184,9 @@ class Layer(Module):
         for key, value in self._inferred.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: {key}: expected an integer of 1 or more; received {value!r}")
-        self.spec = validated(name, self.spec_type, arguments)
+        aliases = get_args(self.spec_type.model_fields["type"].annotation)
+        named = {"type": name} if name in aliases else {}
+        self.spec = validated(name, self.spec_type, {**named, **arguments})
         try:
             shapes = (self._parameter_shape(),)
             self._specs = self.spec.parameters(shapes)
@@ -192,7 +194,7 @@ class Layer(Module):
             if self._inferred and self.spec.spatial:
                 self.spec.channels(next(iter(self._inferred.values())))
         except ShapeError as error:
-            raise ValueError(f"{name}: {error.message}") from None
+            raise ValueError(f"{name}: {_unnamed(error, self.spec)}") from None
         fields = {key: getattr(self.spec, key) for key in self.spec_type.model_fields if key != "type"}
         if "bias" in fields:  # the attribute is the parameter, or None
             fields["bias"] = None

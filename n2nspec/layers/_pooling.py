@@ -43,8 +43,11 @@ class PoolSpec(LayerSpec):
         raise NotImplementedError
 
     def _windows(self, *, ceil: bool, dilation: tuple[int, int] = (1, 1)) -> tuple[Window, Window]:
+        # Every window holds a pixel of the picture if the first does, whose taps lie at -p, d - p, …: of
+        # those from 0 on, the nearest is (-p) mod d. Where a later window also begins before the picture,
+        # stride < p ≤ k/2, and then the picture is no smaller than d for any window to fit.
         height, width = (
-            Window(kernel=k, stride=s, before=p, after=p, dilation=d, ceil=ceil)
+            Window(kernel=k, stride=s, before=p, after=p, dilation=d, smallest=-p % d + 1, ceil=ceil)
             for k, s, p, d in zip(
                 self.kernel_size, self.stride or self.kernel_size, self.padding, dilation, strict=True
             )

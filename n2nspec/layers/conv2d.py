@@ -103,7 +103,7 @@ class Conv2dSpec(LayerSpec):
             raise ShapeError(
                 f"Conv2d got {plural(channels, 'input channel')}, which groups = {self.groups} does not"
                 " divide",
-                help=f"choose groups that divides {channels}",
+                help=f"choose groups that divide {channels}",
                 field="groups",
             )
         return self.out_channels

@@ -72,7 +72,7 @@ class GroupNormSpec(LayerSpec):
             raise ShapeError(
                 f"GroupNorm got {plural(channels, 'channel')}, which num_groups = {self.num_groups} does not"
                 " divide",
-                help=f"choose num_groups that divides {channels}",
+                help=f"choose num_groups that divide {channels}",
                 field="num_groups",
             )
         return channels // self.num_groups

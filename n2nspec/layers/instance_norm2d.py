@@ -7,7 +7,7 @@
     running    r = (1 - momentum)·r + momentum·new, new being the mean over the batch, with unbiased variances
     sizes      as the input's, (N, C, H, W) or (C, H, W)
 
-As in torch `num_batches_tracked` stays 0.
+As in torch `num_batches_tracked` stays 0, and a momentum of None means 0: the statistics stay as they are.
 
 Source: Ulyanov, Vedaldi and Lempitsky 2016, Instance Normalization; arguments and running statistics of
 torch.nn.InstanceNorm2d, https://docs.pytorch.org/docs/stable/generated/torch.nn.InstanceNorm2d.html.
@@ -16,9 +16,9 @@ torch.nn.InstanceNorm2d, https://docs.pytorch.org/docs/stable/generated/torch.nn
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from n2nspec.layers._base import BadCase, Case
 from n2nspec.layers._fields import Switch
@@ -35,7 +35,9 @@ class InstanceNorm2dSpec(RunningNormSpec):
     """Normalisation of each channel over the picture."""
 
     type: Literal["InstanceNorm2d"] = "InstanceNorm2d"
-    momentum: Share = Field(0.1, description="What a new batch counts in the running statistics.")
+    momentum: Annotated[Share, BeforeValidator(lambda value: 0.0 if value is None else value)] = Field(
+        0.1, description="What a new batch counts in the running statistics."
+    )
     affine: Switch = Field(False, description="Multiply each channel by a weight and add a bias to it.")
     track_running_stats: Switch = Field(
         False, description="Remember mean and variance of the training, for evaluation to go by."
@@ -62,7 +64,7 @@ class InstanceNorm2dSpec(RunningNormSpec):
     BAD_CASES: ClassVar[tuple[BadCase, ...]] = (
         BadCase(fields={"num_features": 0}, match="num_features: expected an integer"),
         BadCase(fields={"num_features": 3, "eps": -1e-5}, match="greater than or equal to 0"),
-        BadCase(fields={"num_features": 3, "momentum": None}, match="valid number"),
+        BadCase(fields={"num_features": 3, "momentum": "slow"}, match="valid number"),
         BadCase(fields={"num_features": 3, "track_running_stats": 1}, match="boolean"),
         BadCase(fields={"num_features": 3, "affine": True}, inputs=((2, 4, 4, 5),),
                 match="expects 3 for num_features"),

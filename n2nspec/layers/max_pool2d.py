@@ -5,7 +5,8 @@ With s the stride, d the dilation, p the padding, k the kernel, and -∞ beyond 
     forward    y[…, i, j] = max over a, b of x[…, i·s_h - p_h + a·d_h, j·s_w - p_w + b·d_w]
     backward   gx = Σ of gy over the windows that took that pixel
     sizes      H_out = floor((H + 2·p - d·(k - 1) - 1) / s) + 1, and W_out alike; with ceil_mode rounded up,
-               but without a window that would start beyond the picture
+               but without a window that would start beyond the picture; H ≥ (-p) mod d + 1, as a window
+               without a pixel has no largest number (torch's index of it lies outside the picture)
 
 Of equal numbers the first counts, row by row, and of NaNs the last, as in torch. Forward keeps which place of
 the window it took, a byte a window (for more than 256 places: eight).
@@ -126,6 +127,8 @@ class MaxPool2dSpec(PoolSpec):
         # a window that would start in the padding is dropped
         Case(fields={"kernel_size": 2, "stride": 3, "padding": 1, "ceil_mode": True}, inputs=((1, 2, 8, 5),)),
         Case(fields={"kernel_size": 5, "ceil_mode": True}, inputs=((1, 2, 3, 11),)),
+        Case(fields={"kernel_size": 2, "padding": 1, "dilation": 3, "stride": 2, "ceil_mode": True},
+             inputs=((2, 1, 3, 4),)),
         Case(fields={"kernel_size": 1, "stride": (3, 2)}, inputs=((1, 2, 6, 5),)),
         Case(fields={"kernel_size": 17, "stride": 2}, inputs=((1, 1, 18, 19),)),
         Case(fields={"kernel_size": 2, "dilation": 2, "return_indices": False}, inputs=((3, 5, 6),)),

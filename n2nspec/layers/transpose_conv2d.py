@@ -87,7 +87,7 @@ class TransposeConv2dSpec(LayerSpec):
             raise ShapeError(
                 f"{self.type} got {plural(channels, 'input channel')}, which groups ="
                 f" {self.groups} does not divide",
-                help=f"choose groups that divides {channels}",
+                help=f"choose groups that divide {channels}",
                 field="groups",
             )
         return self.out_channels
@@ -235,7 +235,7 @@ class TransposeConv2dSpec(LayerSpec):
 class TransposeConv2d(Layer):
     """`TransposeConv2d(in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0,
     groups=1, bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None)`: as
-    torch.nn.ConvTranspose2d, with a backward of its own. Also called `ConvTranspose2d`.
+    torch.nn.ConvTranspose2d, with a backward of its own; so is its subclass `ConvTranspose2d`.
 
     Input (N, C, H, W) or (C, H, W). Parameters `weight` (I, O/groups, kH, kW) and `bias` (O,).
 
@@ -246,4 +246,5 @@ class TransposeConv2d(Layer):
     spec_type = TransposeConv2dSpec
 
 
-ConvTranspose2d = TransposeConv2d
+class ConvTranspose2d(TransposeConv2d):
+    """`TransposeConv2d` by torch's name."""

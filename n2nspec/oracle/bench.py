@@ -155,6 +155,7 @@ def bench(
     threads: int | None = None,
     inference: bool = False,
     device: str = "cpu",
+    memory_limit: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> BenchReport:
     """Measures whole training steps (forward, loss, backward, optimiser), or forward passes.
@@ -166,6 +167,7 @@ def bench(
         seconds: how long the timed rounds go on; there are at least three.
         threads: for torch's operators; as they are when None.
         inference: forward passes in evaluation mode instead of training steps.
+        memory_limit: bytes that a training step of the optimized engine may take.
         say: told what is being done.
 
     A KeyboardInterrupt ends it early; the report has what was measured by then.
@@ -184,8 +186,9 @@ def bench(
     x = torch.rand(shape, generator=generator, dtype=kind).to(place)
     target = torch.rand(steps.shapes[steps.output], generator=generator, dtype=kind).to(place)
     contest = Contest(
-        graph=graph, state=model.state_dict(), seed=seed, x=x, target=None if inference else target
-    )
+        graph=graph, state=model.state_dict(), seed=seed, x=x, target=None if inference else target,
+        memory_limit=memory_limit,
+    )  # fmt: skip
     wanted = set(engines) | {BASELINE}
     rows = tuple(
         BenchRow(name=name, about=description(name, contest)) for name in CONTESTANTS if name in wanted

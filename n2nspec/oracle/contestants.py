@@ -45,6 +45,7 @@ class Contest:
 
     Attributes:
         x, target: (N, C, H, W); there is no target in inference.
+        memory_limit: bytes that a step of the optimized engine may take.
     """
 
     graph: ShapedGraph
@@ -52,6 +53,7 @@ class Contest:
     seed: int
     x: Tensor
     target: Tensor | None
+    memory_limit: int | None = None
 
 
 def description(name: str, contest: Contest) -> str:
@@ -75,7 +77,10 @@ def contestant(name: str, contest: Contest) -> Step:
 
 def _ours(name: str, contest: Contest) -> Step:
     x, target = contest.x, contest.target
-    model = compile(contest.graph.spec, engine=name, device=x.device, dtype=x.dtype, seed=contest.seed)
+    model = compile(
+        contest.graph.spec, engine=name, device=x.device, dtype=x.dtype, seed=contest.seed,
+        memory_limit=contest.memory_limit if name == "optimized" else None,
+    )  # fmt: skip
     if target is None:
         if name == "compiled":
             raise fail("E501", "it compiles training steps; its forward passes are those of optimized")

@@ -1,15 +1,19 @@
-"""How much memory the optimised engine would take, for pictures of any size, without the memory.
+"""How much memory the optimised and the compiled engine would take, for any size, without the memory.
 
 In: a shaped graph and an input shape. Out: bytes at the worst moment of a training step or of a forward pass.
-The pass runs on tensors that have shapes but no contents (torch's meta device) while whatever is allocated
-and let go of is counted. What stands besides is what `graph.memory` counts: parameters, gradients, moments,
-buffers, the input and the target.
+The pass runs on tensors that have shapes but no contents (torch's meta device). Of the optimised engine,
+whatever is allocated and let go of on the way is counted; of the compiled engine's step the operations are
+recorded, and `fusion` tells what of that is ever in memory. What stands besides is what `graph.memory`
+counts: parameters, gradients, moments, buffers, the input and the target; the compiled engine has copies of
+these two, in its own order of axes.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -17,13 +21,17 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from n2nspec.compiler.recompute import Recomputation
 from n2nspec.geometry import concrete
 from n2nspec.graph import ShapedGraph, standing_bytes, update_bytes
 from n2nspec.layers._base import EVALUATION, Mode
 from n2nspec.losses import HuberSpec
+from n2nspec.oracle.fusion import peak
+from n2nspec.oracle.recording import recorded
+from n2nspec.runtime.compiled.engine import CompiledEngine, channels_last
 from n2nspec.runtime.optimized import OptimizedEngine
 
-__all__ = ["optimized_bytes"]
+__all__ = ["compiled_bytes", "optimized_bytes"]
 
 
 class _Ledger(TorchDispatchMode):
@@ -75,39 +83,97 @@ class _Ledger(TorchDispatchMode):
         self.held -= size
 
 
-def optimized_bytes(graph: ShapedGraph, shape: tuple[int, ...], *, training: bool) -> int | None:
-    """The most bytes at once, for an input batch of this shape; None where a layer asks for its numbers."""
+def optimized_bytes(
+    graph: ShapedGraph, shape: tuple[int, ...], *, training: bool, recompute: Recomputation | None = None
+) -> int | None:
+    """The most bytes at once, for an input batch of this shape; None where a layer asks for its numbers.
+
+    Args:
+        recompute: what training steps do not keep.
+    """
     try:
-        return _bytes(graph, shape, training=training)
+        return _bytes(graph, shape, training=training, recompute=recompute)
     except RuntimeError:  # what torch says of tensors without contents
         return None
 
 
-def _bytes(graph: ShapedGraph, shape: tuple[int, ...], *, training: bool) -> int:
+def compiled_bytes(graph: ShapedGraph, shape: tuple[int, ...]) -> int | None:
+    """The most bytes at once of the compiled engine's training step; None where a layer asks for its numbers.
+
+    Where that engine gives way to the optimised one, it is that one's.
+    """
+    engine = CompiledEngine(graph, kind=getattr(torch, graph.spec.train.dtype), place=torch.device("meta"))
+    if engine.warnings:
+        return optimized_bytes(graph, shape, training=True)
+    try:
+        return _compiled(graph, shape, engine)
+    except RuntimeError:
+        return None
+
+
+def _compiled(graph: ShapedGraph, shape: tuple[int, ...], engine: CompiledEngine) -> int:
     train = graph.spec.train
-    kind: torch.dtype = getattr(torch, train.dtype)
-    place = torch.device("meta")
-    own = {
-        node.name: {p.name: torch.empty(p.shape, dtype=kind, device=place) for p in node.parameters}
-        for node in graph.nodes
-    }
-    buffers = {
-        node.name: {
-            b.name: torch.empty(b.shape, dtype=torch.int64 if b.integer else kind, device=place)
-            for b in node.buffers
+    given = _Given.make(graph, shape)
+    x, target = channels_last(given.x), channels_last(given.target)
+    step = engine.training_step(shape, train.loss.at(0.0), train.optimizer, Mode(True))
+    size = sum(prod(parameter) for own in step.shapes.values() for parameter in own.values())
+    parameters = given.x.new_empty(size)
+    state = train.optimizer.init_state(parameters)
+    factors = given.x.new_empty(len(train.optimizer.factors(1)), dtype=torch.float64)
+    buffers = {node: own for node, own in given.buffers.items() if own}
+    found = recorded(lambda: tree_leaves(tuple(step(parameters, state, buffers, x, target, factors))))
+    held = standing_bytes(graph, parameters.itemsize, training=True) + given.x.nbytes + given.target.nbytes
+    copies = sum(copy.nbytes for copy, one in ((x, given.x), (target, given.target)) if copy is not one)
+    return held + copies + peak(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """Tensors without contents that a step is given: a batch, and each node's parameters and buffers."""
+
+    x: Tensor
+    target: Tensor
+    own: dict[str, dict[str, Tensor]]
+    buffers: dict[str, dict[str, Tensor]]
+
+    @classmethod
+    def make(cls, graph: ShapedGraph, shape: tuple[int, ...]) -> _Given:
+        kind: torch.dtype = getattr(torch, graph.spec.train.dtype)
+        place = torch.device("meta")
+        sizes = {
+            dim.symbol: n for dim, n in zip(graph.input_shape, shape, strict=True) if not isinstance(dim, int)
         }
-        for node in graph.nodes
-    }
-    tensors = {node.name: {**own[node.owner], **buffers[node.name]} for node in graph.nodes}
-    sizes = {
-        dim.symbol: n for dim, n in zip(graph.input_shape, shape, strict=True) if not isinstance(dim, int)
-    }
-    output = concrete(graph.shapes[graph.output], sizes)
-    assert output is not None, "a size that the network takes"
-    x, target = (torch.empty(size, dtype=kind, device=place) for size in (shape, output))
+        output = concrete(graph.shapes[graph.output], sizes)
+        assert output is not None, "a size that the network takes"
+        return cls(
+            x=torch.empty(shape, dtype=kind, device=place),
+            target=torch.empty(output, dtype=kind, device=place),
+            own={
+                node.name: {p.name: torch.empty(p.shape, dtype=kind, device=place) for p in node.parameters}
+                for node in graph.nodes
+            },
+            buffers={
+                node.name: {
+                    b.name: torch.empty(b.shape, dtype=torch.int64 if b.integer else kind, device=place)
+                    for b in node.buffers
+                }
+                for node in graph.nodes
+            },
+        )
+
+
+def _bytes(
+    graph: ShapedGraph, shape: tuple[int, ...], *, training: bool, recompute: Recomputation | None
+) -> int:
+    train = graph.spec.train
+    given = _Given.make(graph, shape)
+    x, target, own = given.x, given.target, given.own
+    tensors = {node.name: {**own[node.owner], **given.buffers[node.name]} for node in graph.nodes}
     standing = [x, target, *(tensor for held in tensors.values() for tensor in held.values())]
-    engine = OptimizedEngine(graph, kind=kind, place=place)
-    held = standing_bytes(graph, kind.itemsize, training=training) + x.nbytes
+    engine = OptimizedEngine(graph, kind=x.dtype, place=x.device)
+    if recompute is not None:
+        engine.recompute = lambda _: recompute
+    held = standing_bytes(graph, x.itemsize, training=training) + x.nbytes
     with _Ledger(standing) as ledger:
         if not training:
             engine.forward(tensors, x, EVALUATION, keep=False)
@@ -115,5 +181,5 @@ def _bytes(graph: ShapedGraph, shape: tuple[int, ...], *, training: bool) -> int
         # one that looks at the numbers cannot: another that makes as many tensors stands for it
         loss = HuberSpec() if train.loss.probabilities else train.loss.at(0.0)
         engine.step(tensors, x, target, loss, Mode(True), own)  # gradients take what parameters do
-    update = update_bytes(graph, kind.itemsize)
+    update = update_bytes(graph, x.itemsize)
     return int(held + target.nbytes + max(ledger.peak, ledger.held + update))

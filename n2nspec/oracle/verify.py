@@ -1,8 +1,9 @@
 """Every gradient of a spec against torch autograd and against finite differences, in float64.
 
 In: a spec. Out: a report with one row a tensor: each layer on the input shape that it really has, the loss,
-the whole network with its loss, and 100 steps of the optimiser. Cotangents are random: an all-ones one hides
-errors whose sum is zero. Pictures are as small as the size contract allows from 32 pixels on, two a batch.
+the whole network with its loss, and 100 steps of the optimiser on some 10,000 parameters. Cotangents are
+random: an all-ones one hides errors whose sum is zero. Pictures are as small as the size contract allows from
+32 pixels on, two a batch.
 
 A layer without a counterpart in torch.nn, as a plugin's may be, is left to finite differences, and so is the
 network around it; the report says so.
@@ -10,15 +11,17 @@ network around it; the report says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from n2nspec.compiler import plan
-from n2nspec.diagnostics import fail
+from n2nspec.diagnostics import DiagnosticError, fail
 from n2nspec.geometry import Symbolic, concrete
 from n2nspec.graph import ShapedGraph, ShapedNode
+from n2nspec.graph.places import at
 from n2nspec.layers._base import Mode, Needs, run
 from n2nspec.oracle.compare import difference, slope_difference
 from n2nspec.oracle.report import Method, VerifyReport, VerifyRow
@@ -33,23 +36,27 @@ AUTOGRAD_TOLERANCE = 1e-8
 SLOPE_TOLERANCE = 1e-6
 """Central differences in float64 leave 1e-9 or less; a wrong gradient is off by 1e-2 or more."""
 OPTIMIZER_STEPS = 100
+OPTIMIZER_NUMBERS = 10_000
+"""Parameters that are updated, or one of each tensor: an update is elementwise, so more show nothing more."""
 PICTURE = 32
 BATCH = 2
 NOISE_FLOOR = 1e-5
 """A gradient this much smaller than the largest beside it is judged on the scale of that one: float64 rounds
 to 1e-16 of the values that are summed, not of a sum that may cancel. That of a bias before a normalisation is
-0 but for rounding; 1e-8 of this floor is 1e-13 of the largest gradient."""
+0 but for rounding; 1e-8 of this floor is 1e-13 of the largest gradient. The output of a normalisation is
+judged beside its input alike: of a single value it is 0 but for rounding, too."""
 
 
-def verify(spec: Spec, *, seed: int = 0) -> VerifyReport:
+def verify(spec: Spec, *, seed: int = 0, say: Callable[[str], None] = lambda part: None) -> VerifyReport:
     """Compares the hand-written gradients of a spec with autograd's (1e-8) and with slopes (1e-6).
 
     Args:
         spec: from `n2nspec.load`.
         seed: of weights, pictures, cotangents and directions.
+        say: told what is being compared: a node's name, "loss", "network" or "optimizer".
 
     Raises:
-        DiagnosticError: the spec's graph does not fit together.
+        DiagnosticError: the spec's graph does not fit together, or E208: no picture can train it.
     """
     model = compile(spec, engine="reference", dtype="float64", seed=seed)
     graph = model.graph
@@ -60,8 +67,14 @@ def verify(spec: Spec, *, seed: int = 0) -> VerifyReport:
         assert numbers is not None, f"the size contract lets through {values}, which {name} refuses"
         shapes[name] = numbers
     check = _Checker(model, shapes, seed)
-    rows = [row for node in graph.nodes for row in check.layer(node)]
-    rows += [*check.loss(), *check.network(), *check.optimizer()]
+    parts: list[tuple[str, Callable[[], Iterator[VerifyRow]]]] = [
+        *((node.name, partial(check.layer, node)) for node in graph.nodes),
+        ("loss", check.loss), ("network", check.network), ("optimizer", check.optimizer),
+    ]  # fmt: skip
+    rows: list[VerifyRow] = []
+    for name, compared in parts:
+        say(name)
+        rows += compared()
     notes = tuple(
         f"{node.name}: {node.layer.type} names no counterpart in torch.nn; its gradients and the network's"
         " are compared with finite differences only"
@@ -83,7 +96,18 @@ def _sizes(graph: ShapedGraph) -> dict[str, int]:
         if size is None:
             raise fail("E207", f"no value of {symbol} satisfies the graph", file=graph.spec.source_file)
         values[symbol] = size
-    return values
+    larger = graph.enlarged(values, graph.sizes, training=True)
+    if larger is None:
+        condition = graph.broken(values, training=True)
+        assert condition is not None, "else there was nothing to enlarge"
+        raise DiagnosticError([
+            at(
+                graph.spec, graph.by_name[condition.node].path, "E208",
+                f"nothing to verify: {condition}", show="name",
+                help="put it where the picture is larger, or leave it out",
+            )
+        ])  # fmt: skip
+    return larger
 
 
 _Slot = tuple[str, Tensor, Tensor | None, Tensor | None]
@@ -132,7 +156,8 @@ class _Checker:
             module.train(training)
             with drawing(draws()):
                 y_theirs, theirs = _autograd(module, xs, gy)
-            yield self._row(node.name, layer.type, f"forward{mode}", y, y_theirs)
+            floor = self._output_floor([node], xs)
+            yield self._row(node.name, layer.type, f"forward{mode}", y, y_theirs, floor=floor)
             buffers = dict(module.named_buffers())
             for key, tensor in changed.items():
                 yield self._row(node.name, layer.type, f"{key} after it", tensor, buffers[key])
@@ -154,6 +179,12 @@ class _Checker:
 
         yield from self._gradients(node.name, layer.type, slots, output)
         return changed
+
+    def _output_floor(self, nodes: Iterable[ShapedNode], xs: Iterable[Tensor]) -> float:
+        """The least scale of an output; only a normalisation makes 0 of any input, a single value a group."""
+        shapes = self.graph.shapes
+        normalises = any(node.layer.several(tuple(shapes[name] for name in node.inputs)) for node in nodes)
+        return NOISE_FLOOR * _largest(xs) if normalises else 0.0
 
     def _draws(self) -> Callable[[], torch.Generator]:
         """Makes generators that all draw the same numbers."""
@@ -208,7 +239,8 @@ class _Checker:
                 value_theirs, theirs = _autograd(
                     module, [x], g, loss=lambda out: loss_twin(loss)(out, target)
                 )
-            yield self._row("network", title, "forward", y, y_theirs)
+            floor = self._output_floor(self.graph.nodes, [x])
+            yield self._row("network", title, "forward", y, y_theirs, floor=floor)
             yield self._row("network", title, "loss", value, value_theirs)
 
         params = model.parameters()
@@ -224,9 +256,11 @@ class _Checker:
     def optimizer(self) -> Iterator[VerifyRow]:
         """The same 100 random gradients for our update rule and for torch.optim's."""
         optimizer = self.model.spec.train.optimizer
-        ours = {name: tensor.clone() for name, tensor in self.model.parameters().items()}
-        if not ours:
+        params = self.model.parameters()
+        if not params:
             return
+        share = max(1, OPTIMIZER_NUMBERS // len(params))
+        ours = {name: tensor.flatten()[:share].clone() for name, tensor in params.items()}
         theirs = {name: torch.nn.Parameter(tensor.clone()) for name, tensor in ours.items()}
         reference = counterpart(optimizer.twin)(list(theirs.values()), **optimizer.twin_fields())
         states = {name: optimizer.init_state(tensor) for name, tensor in ours.items()}
@@ -273,7 +307,7 @@ class _Checker:
     ) -> Iterator[VerifyRow]:
         """Two rows a slot, or without torch's gradient one; `output` reads the tensor in place."""
         known = [ours if theirs is None else theirs for *_, ours, theirs in slots]
-        largest = max((float(g.abs().max()) for g in known if g is not None and g.numel()), default=0.0)
+        largest = _largest(g for g in known if g is not None)
         longest = max((float(torch.linalg.vector_norm(g)) for g in known if g is not None), default=0.0)
         for what, tensor, ours, theirs in slots:
             if ours is None:
@@ -300,6 +334,11 @@ class _Checker:
                 name=name, type=type, what=what, method="finite differences", absolute=slope.absolute,
                 relative=slope.relative, tolerance=SLOPE_TOLERANCE, note=slope.note,
             )  # fmt: skip
+
+
+def _largest(tensors: Iterable[Tensor]) -> float:
+    """The largest absolute value."""
+    return max((float(tensor.abs().max()) for tensor in tensors if tensor.numel()), default=0.0)
 
 
 def _input_label(index: int, count: int) -> str:

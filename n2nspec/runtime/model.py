@@ -23,6 +23,8 @@ from n2nspec.layers.initialisation import initialise
 from n2nspec.runtime.compiled import CompiledEngine
 from n2nspec.runtime.engines import AUTO, ENGINE_TYPES, ENGINES, Engine
 from n2nspec.runtime.flat import FlatTensors, named
+from n2nspec.runtime.memory import parse_bytes
+from n2nspec.runtime.optimized import MemoryLimit, OptimizedEngine
 from n2nspec.spec import Spec
 
 if TYPE_CHECKING:
@@ -40,7 +42,10 @@ class Model:
     inference keeps nothing of what lies between.
     """
 
-    def __init__(self, graph: ShapedGraph, *, engine: str, device: device, dtype: dtype, seed: int) -> None:
+    def __init__(
+        self, graph: ShapedGraph, *, engine: str, device: device, dtype: dtype, seed: int,
+        memory_limit: int | None = None,
+    ) -> None:  # fmt: skip
         self.graph = graph
         self.spec = graph.spec
         self.device = device
@@ -49,6 +54,11 @@ class Model:
         self.progress = 0.0
         """How much of the training is done, 0 to 1, for a loss that changes on the way."""
         self._engine: Engine = ENGINE_TYPES[engine](graph, kind=dtype, place=device)
+        self.memory_limit: MemoryLimit | None = None
+        """Plans training steps within a limit of memory, where there is one."""
+        if memory_limit is not None:
+            assert isinstance(self._engine, OptimizedEngine)
+            self._engine.recompute = self.memory_limit = MemoryLimit(graph, memory_limit, dtype)
         self._stack: list[tuple[Any, Tensor, int, Tensor, int, bool]] = []
         shapes = {node.name: {p.name: p.shape for p in node.parameters} for node in graph.nodes}
         # those that a step changes come first; as in torch, no gradient means no weight decay either
@@ -382,6 +392,7 @@ def compile(
     device: str | device = "cpu",
     dtype: str | dtype | None = None,
     seed: int | None = None,
+    memory_limit: int | str | None = None,
 ) -> Model:
     """A model with freshly drawn weights.
 
@@ -392,9 +403,14 @@ def compile(
         device: "cpu", "cuda", "cuda:1" …
         dtype: torch.float32 or torch.float64, or their names; the spec's `train.dtype` when absent.
         seed: for the weights; the spec's `train.seed` when absent.
+        memory_limit: bytes, or words such as "200MiB", for a training step: weights, gradients, the
+            optimiser's numbers, the batch, and what is computed. The optimized engine then computes again in
+            the backward pass what there is no room to keep; the results are the same, bit for bit.
 
     Raises:
-        DiagnosticError: a graph that does not fit together, an unknown engine, dtype or device.
+        DiagnosticError: a graph that does not fit together, an unknown engine, dtype or device; E505, a
+            memory limit that is none, or that the engine cannot keep. Whether it can be met shows at the
+            first step, or by `Model.memory_limit.fitted(shape)`.
         TypeError: `spec` is no `Spec`, but perhaps the path of one.
     """
     given: object = spec  # a path is what people try first
@@ -411,11 +427,26 @@ def compile(
         raise fail("E501", f"dtype {wanted} is not supported", help="the dtypes are float32 and float64")
     return Model(
         graph,
-        engine=AUTO if engine == "auto" else engine,
+        engine=engine if engine != "auto" else AUTO if memory_limit is None else "optimized",
         device=_device(device),
         dtype=found,
         seed=spec.train.seed if seed is None else seed,
+        memory_limit=None if memory_limit is None else _memory_limit(memory_limit, engine),
     )
+
+
+def _memory_limit(given: int | str, engine: str) -> int:
+    """Bytes, if the engine can keep to them."""
+    if engine not in ("auto", "optimized"):
+        raise fail(
+            "E505",
+            f"the {engine} engine keeps no memory limit",
+            help="take --engine optimized, which computes again what it has no room to keep",
+        )
+    try:
+        return parse_bytes(str(given))
+    except ValueError as error:
+        raise fail("E505", f"memory limit: {error}", help="write a number of bytes, or 200MiB") from None
 
 
 def _device(device: str | device) -> device:

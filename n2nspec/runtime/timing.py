@@ -48,7 +48,10 @@ class PassTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowTime:
-    """One operation of the plan, or "input", "loss" or "optimizer". `covers` are nodes of the graph."""
+    """One operation of the plan, or "input", "loss" or "optimizer". `covers` are nodes of the graph.
+
+    One that is computed again has a row for that, as part of the backward pass.
+    """
 
     name: str
     kind: str
@@ -112,7 +115,7 @@ def time_step(model: Model, shape: tuple[int, ...], *, seconds: float, passes: b
     """Times training steps on random pictures.
 
     Args:
-        model: for its graph, weights, device and dtype; any engine.
+        model: for its graph, weights, device, dtype and memory limit; any engine.
         shape: of a batch of input pictures.
         seconds: how long to go on; at least five steps are timed.
         passes: False runs the layers as they are written, without the compiler's passes.
@@ -120,9 +123,12 @@ def time_step(model: Model, shape: tuple[int, ...], *, seconds: float, passes: b
     graph, place, kind = model.graph, model.device, model.dtype
     recipe, clock = graph.spec.train, stopwatch(place)
     engine = OptimizedEngine(graph, kind=kind, place=place)
+    engine.recompute = model.memory_limit
     instance = engine.instance(shape, backward=True, input_gradient=False, passes=passes)
     kernels = [_Timed(kernel, clock) for kernel in instance.kernels]
     instance.kernels = list[Kernel](kernels)
+    again = {index: _Timed(kernel, clock) for index, kernel in instance.again.items()}
+    instance.again = dict[int, Kernel](again)
     program, wanted = instance.program, instance.wanted
     owned = {node.name: {p.name: p.shape for p in node.parameters} for node in graph.nodes}
     gradients = FlatTensors(owned, list(owned), kind=kind, place=place)
@@ -164,6 +170,15 @@ def time_step(model: Model, shape: tuple[int, ...], *, seconds: float, passes: b
             else None,
         )
         for kernel in kernels
+    ]
+    rows += [
+        RowTime(
+            name=f"{kernel.op.name} again",
+            kind=kernel.op.kind,
+            covers=kernel.op.covers,
+            backward=_pass(kernel.forwards, kernel.op.macs(program.shapes)),
+        )
+        for kernel in again.values()
     ]
     rows.append(RowTime(name="loss", kind=recipe.loss.type, forward=_pass(losing, 0)))
     rows.append(RowTime(name="optimizer", kind=recipe.optimizer.type, forward=_pass(updating, 0)))

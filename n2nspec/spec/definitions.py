@@ -87,9 +87,9 @@ class Definitions:
         for stage in STAGES:
             entries = self.document.get(stage)
             if entries is not None and isinstance(entries.value, list):
-                for entry in entries.entries():
-                    if isinstance(entry.value, dict) and "repeat" in entry.value and "type" in entry.value:
-                        yield _bare(entry)
+                for index, entry in enumerate(entries.value):
+                    if isinstance(entry, dict) and "repeat" in entry and "type" in entry:
+                        yield _bare(entries.part(index))
 
 
 def _refuse_if_large(block: Block, least: Least, problems: Problems) -> None:

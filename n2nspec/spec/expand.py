@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from n2nspec.diagnostics import closest, describe_value, quote
@@ -35,6 +36,8 @@ __all__ = ["Expanded", "Expansion", "expand", "used"]
 LONGEST_NAME = 200
 LARGEST_ARGUMENT = 10_000
 """Values in what a parameter stands for."""
+PLACED = ("type", "name", "from", "repeat")
+"""What may be wrong with the use of a block, whatever the block."""
 REPEAT = "for example repeat = 3"
 ENOUGH = 1_000
 """Copies of layers that are made when what they are copies of is wrong."""
@@ -60,15 +63,12 @@ def expand(
         origins: of the document; it knows which layers `extends` took out.
     """
     flat = document.with_({}, without=("blocks",))
-    lists = {
-        stage: list(document.part(stage).entries())
-        for stage in STAGES
-        if isinstance(document.value.get(stage), list)
-    }
-    if not any(_expands(entry) for entries in lists.values() for entry in entries):
+    lists = {stage: document.part(stage) for stage in STAGES if isinstance(document.value.get(stage), list)}
+    every_entry = [entry for entries in lists.values() for entry in entries.value]
+    if not any(map(_expands, every_entry)):
         return Expanded(document=flat)
     table = document.value.get("input")
-    taken = {entry.value["name"] for entries in lists.values() for entry in entries if _name_of(entry)}
+    taken = {name for entry in every_entry if (name := _name_of(entry))}
     walk = Expansion(
         blocks, scope, problems, input=next(iter(table), "") if isinstance(table, dict) else "", taken=taken,
         most=ENOUGH if wrong else MOST_LAYERS,
@@ -78,9 +78,7 @@ def expand(
         every = [layer for items in layers.values() for layer in items]
         references = References(walk.top, every, problems, walk.budget, origins)
         changes = {
-            stage: Traced.listing(
-                [references.written(layer) for layer in items], document.part(stage).where.origin
-            )
+            stage: Traced.listing([references.written(layer) for layer in items], lists[stage].where.origin)
             for stage, items in layers.items()
         }
     except TooLargeError:
@@ -98,12 +96,12 @@ def _is_type(kind: Any) -> bool:
     return isinstance(kind, str) and kind in ENTRIES
 
 
-def _expands(entry: Traced) -> bool:
-    return isinstance(entry.value, dict) and ("block" in entry.value or "repeat" in entry.value)
+def _expands(entry: Any) -> bool:
+    return isinstance(entry, dict) and ("block" in entry or "repeat" in entry)
 
 
-def _name_of(entry: Traced) -> str | None:
-    name = entry.value.get("name") if isinstance(entry.value, dict) else None
+def _name_of(entry: Any) -> str | None:
+    name = entry.get("name") if isinstance(entry, dict) else None
     return name if isinstance(name, str) else None
 
 
@@ -126,19 +124,34 @@ class Expansion:
         self.budget = Budget(problems)
         self.least = Least(blocks)
         self.input = input
-        self.top = Body(input=input, taken=taken | {input})
+        self.kinds = set(blocks)
+        self.top = Body(input=input, taken=taken | {input}, kinds=self.kinds)
         self.copies, self.most = 0, most
         self.cut = False
         self.reads = Inputs(node=None)
         self.flat: list[Layer] = []
 
-    def stage(self, entries: list[Traced]) -> list[Layer]:
+    def stage(self, entries: Traced) -> list[Layer]:
         self.flat = []
-        for entry in entries:
+        for index, value in enumerate(entries.value):
+            self.budget.at_once(*self.least.of(value), partial(entries.where.part, index))
+            if self._adds_nothing(value):
+                self.top.uncounted = True
+                continue
+            entry = entries.part(index)
             self.budget.entry = entry.where
-            self.budget.at_once(*self.least.of(entry.value))
             self.reads = self._entry(entry, self.top, "", self.reads, ())
         return self.flat
+
+    def _adds_nothing(self, entry: Any) -> bool:
+        """Whether an entry just uses a block of which, for a mistake that is reported, no copy is made."""
+        if not isinstance(entry, dict) or not entry.keys().isdisjoint(PLACED):
+            return False
+        name = entry.get("block")
+        if not isinstance(name, str) or name not in self.blocks:
+            return False
+        block = self.blocks[name]
+        return self.cut or block is None or not block.sound
 
     def _entry(self, entry: Traced, body: Body, prefix: str, reads: Inputs, stack: tuple[str, ...]) -> Inputs:
         """Adds the layers of one entry; what the next entry reads."""
@@ -153,7 +166,7 @@ class Expansion:
         block = self._block(entry, stack) if "block" in entry.value else None
         if "block" in entry.value and block is None:
             if name is None:
-                body.uncounted = True
+                self._lose_count(entry.value["block"], body)
             else:
                 body.local.setdefault(name, Group(local={}, last=None, known=False))
             return reads
@@ -161,7 +174,9 @@ class Expansion:
         counted = copies is not None
         copies = 1 if copies is None else copies
         if name is None:
-            body.uncounted |= not counted or (block is None and not _is_type(entry.value.get("type")))
+            kind = entry.value.get("type")
+            if not counted or (block is None and not _is_type(kind)):
+                self._lose_count(kind, body)
         targets: dict[str, Target] = {}
         target: Target | None = None
         for number in range(1, copies + 1):
@@ -196,6 +211,11 @@ class Expansion:
                 target = Group(local=targets if counted else {}, last=target, known=counted)
             self._declare(entry, name, body, target)
         return reads
+
+    def _lose_count(self, kind: Any, body: Body) -> None:
+        """Notes that it is not known which layers without a name are called how."""
+        body.uncounted = True
+        self.kinds |= {kind, kind.lower()} if isinstance(kind, str) else {""}
 
     def _layer(self, entry: Traced, body: Body, name: str | None, prefix: str, reads: Inputs) -> Inputs:
         self.budget.layer()
@@ -233,9 +253,9 @@ class Expansion:
             return None
         if body.block:
             return name.value if check_inner_name(name, self.problems) else None
-        if isinstance(name.value, str) and (SIMPLE_NAME.fullmatch(name.value) or not _expands(entry)):
+        if isinstance(name.value, str) and (SIMPLE_NAME.fullmatch(name.value) or not _expands(entry.value)):
             return name.value
-        if _expands(entry):
+        if _expands(entry.value):
             check_inner_name(name, self.problems)
         return None  # of a plain layer: the model of the layer says what is wrong with it
 
@@ -320,7 +340,8 @@ class Expansion:
         body = Body(
             block=block,
             inputs=reads,
-            taken={name for layer, _ in block.layers if (name := _name_of(layer))},
+            kinds=self.kinds,
+            taken={name for layer, _ in block.layers if (name := _name_of(layer.value))},
         )
         for layer, templated in block.layers:
             inner = fill(layer, scope, self.problems) if templated else layer

@@ -1,7 +1,7 @@
 """What is wrong with a text that is no spec at all, as diagnostics.
 
-In: a text, and why tomllib or json refuses it. Out: keys that are written twice, all of them, and what breaks
-the grammar: in TOML line by line as far as that is clear, in JSON the first fault.
+In: a text, and why tomllib refuses it; of JSON, see `faults_json`. Out: keys that are written twice, all of
+them, and what breaks the grammar, line by line as far as that is clear.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from n2nspec.diagnostics import Diagnostic, Span, describe_value, in_source_order
-from n2nspec.spec import syntax_json, syntax_toml
+from n2nspec.spec import syntax_toml
 from n2nspec.spec.duplicates_toml import duplicates as duplicates_in_toml
-from n2nspec.spec.parse import DEEPEST, LONG_KEY, ConstantError
-from n2nspec.spec.positions_json import duplicates as duplicates_in_json
+from n2nspec.spec.parse import DEEPEST, LONG_KEY
 from n2nspec.spec.syntax import Fault, diagnose, line_column, twice
 from n2nspec.spec.text import Lines
 
-__all__ = ["empty", "long_key", "no_object", "of_json", "of_toml", "too_deep_at", "twice_in_json"]
+__all__ = [
+    "EFFORT", "MOST_FAULTS", "MOST_TWICE", "deepest", "empty", "long_key", "no_object", "of_toml",
+    "too_deep_at",
+]  # fmt: skip
 
 MOST_FAULTS = 20
 """Of one text; who has more has another kind of file."""
@@ -40,25 +42,8 @@ def of_toml(file: str, text: str, error: Exception) -> list[Diagnostic]:
     if isinstance(error, tomllib.TOMLDecodeError):
         return _toml_faults(lines, error)
     if isinstance(error, RecursionError):
-        return [too_deep_at(_deepest(lines, syntax_toml.tokens(lines.text), DEEPEST))]
-    return [_huge("E102", lines)]
-
-
-def of_json(file: str, text: str, error: Exception) -> list[Diagnostic]:
-    """Why json refuses a text."""
-    lines = Lines(file, text)
-    if isinstance(error, json.JSONDecodeError):
-        return [diagnose("E103", lines, syntax_json.explain(text, error.pos, error.msg))]
-    if isinstance(error, ConstantError):
-        return [diagnose("E103", lines, syntax_json.constant(text, str(error)))]
-    if isinstance(error, RecursionError):
-        return [too_deep_at(_deepest(lines, syntax_json.tokens(text), DEEPEST + 1))]
-    return [_huge("E103", lines)]
-
-
-def twice_in_json(file: str, text: str) -> list[Diagnostic]:
-    """The keys of a text that json would merge."""
-    return [twice("E103", found) for found in duplicates_in_json(Lines(file, text))[:MOST_TWICE]]
+        return [too_deep_at(deepest(lines, syntax_toml.tokens(lines.text), DEEPEST))]
+    return [_huge(lines)]
 
 
 def no_object(file: str, text: str, document: Any) -> Diagnostic:
@@ -166,8 +151,8 @@ def _toml_place(message: str, text: str) -> tuple[str, int]:
     return found[1], start + int(found[3]) - 1
 
 
-def _deepest(lines: Lines, tokens: Iterable[re.Match[str]], limit: int) -> Span:
-    """The bracket that opens one level too many."""
+def deepest(lines: Lines, tokens: Iterable[re.Match[str]], limit: int) -> Span:
+    """The place of the bracket that opens one level too many."""
     depth, index = 0, 0
     for token in tokens:
         depth += (token[0] in ("[", "{")) - (token[0] in ("]", "}"))
@@ -182,10 +167,10 @@ def _here(text: str, index: int) -> tuple[int, int, int, int]:
     return line, column, line, column + 1
 
 
-def _huge(code: str, lines: Lines) -> Diagnostic:
-    """The parsers' only other refusal: an integer of more digits than Python converts."""
+def _huge(lines: Lines) -> Diagnostic:
+    """tomllib's only other refusal: an integer of more digits than Python converts."""
     found = re.search(r"[0-9_]{4300,}", lines.text)
     start, end = found.span() if found else (0, 1)
     fault = Fault(start=start, end=end, message="an integer of thousands of digits",
                   help="an integer has 64 bits at most")  # fmt: skip
-    return diagnose(code, lines, fault)
+    return diagnose("E102", lines, fault)

@@ -19,6 +19,7 @@ from n2nspec.spec.defaults import put_in_defaults
 from n2nspec.spec.definitions import Definitions
 from n2nspec.spec.expand import expand
 from n2nspec.spec.extends import follow
+from n2nspec.spec.names import twice_named
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.overrides import apply_overrides
 from n2nspec.spec.source import Source
@@ -83,5 +84,7 @@ def flatten(gathered: Gathered, problems: Problems) -> Flat:
         diagnostic.code == "E203" and origin.path[-1] != "output"
         for diagnostic, origin in problems.found[before:]
     )
+    if not whole:  # then there will be no graph, which looks for them
+        twice_named(document, problems)
     flat = put_in_defaults(expanded.document, problems) if expanded.document is not None else None
     return Flat(document=flat, whole=whole, wrong=definitions if wrong else None)

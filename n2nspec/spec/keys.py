@@ -138,8 +138,15 @@ def missing_key(path: Path, document: Any) -> Found:
         code="E111",
         message=f"{table} needs {quote(key)}",
         path=path,
-        help=f"add {key}: {description}" if description else f"add {key}",
+        help="add spec_version = 1" if key == "spec_version" else f"add {key} = …{_aside(description)}",
     )
+
+
+def _aside(description: str) -> str:
+    """A description inside a sentence."""
+    inside = description.removesuffix(".")
+    inside = inside if inside[1:2].isupper() else inside[:1].lower() + inside[1:]
+    return f" ({inside})" if inside else ""
 
 
 def type_problem(path: Path, detail: Mapping[str, Any], document: Any) -> Found:
@@ -158,7 +165,7 @@ def type_problem(path: Path, detail: Mapping[str, Any], document: Any) -> Found:
             help = did_you_mean(near, kinds)
             return Found(code="E110", message=message, path=(*path, near), key=True, help=help)
         return Found(code="E111", message=f'{article} {what} needs "type"', path=(*path, "type"),
-                     help=f"add type: {_choose(models)}")  # fmt: skip
+                     help=f"add type = …; {_choose(models)}")  # fmt: skip
     name = table["type"]
     if not isinstance(name, str):
         code, text = sentence({**detail, "type": "string_type", "input": name})
@@ -175,5 +182,5 @@ def _choose(models: Mapping[str, Any], word: str = "") -> str:
     """What `type` may be; layers are too many to be listed in a line."""
     name = word.removeprefix("torch.nn.").removeprefix("nn.")
     if models is ENTRIES and closest(name, models) is None:
-        return "see n2nspec layers for the types"
+        return "`n2nspec layers` lists the types"
     return did_you_mean(name, models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from n2nspec.spec.parse import DEEPEST
@@ -71,14 +72,14 @@ class Budget:
         if self._values < 0:
             self._stop(f"the spec grows to more than {MOST_VALUES:,} values")
 
-    def at_once(self, layers: int, uses: int) -> None:
-        """Stops when so many more are sure to come: better than to make them first."""
+    def at_once(self, layers: int, uses: int, entry: Callable[[], Where]) -> None:
+        """Stops when so many more are sure to come of an entry: better than to make them first."""
         self._sure_layers += layers
         self._sure_uses += uses
-        if self._sure_layers > MOST_LAYERS:
-            self._stop(f"the spec grows to more than {MOST_LAYERS:,} layers")
-        if self._sure_uses > MOST_LAYERS:
-            self._stop(f"the spec grows to more than {MOST_LAYERS:,} uses of blocks")
+        for count, what in ((self._sure_layers, "layers"), (self._sure_uses, "uses of blocks")):
+            if count > MOST_LAYERS:
+                self.entry = entry()
+                self._stop(f"the spec grows to more than {MOST_LAYERS:,} {what}")
 
     def _stop(self, message: str) -> None:
         assert self.entry is not None

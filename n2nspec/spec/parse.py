@@ -1,7 +1,7 @@
 """Text → plain document, judged by tomllib and json.
 
-In: the text of a file. Out: dicts, lists and values; or the diagnostics of `faults`, which is imported only
-when there is something to say: a sound spec never pays for it.
+In: the text of a file. Out: dicts, lists and values; or the diagnostics of `faults` and `faults_json`,
+which are imported only when there is something to say: a sound spec never pays for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from n2nspec.diagnostics import DiagnosticError
 
-__all__ = ["DEEPEST", "LONG_KEY", "ConstantError", "parse_json", "parse_toml"]
+__all__ = ["DEEPEST", "LONG_KEY", "ConstantError", "parse_json", "parse_toml", "refuse_constant"]
 
 DEEPEST = 64
 """Levels of tables and lists; a network needs four."""
@@ -55,13 +55,13 @@ def parse_json(file: str, text: str) -> dict[str, Any]:
         return made
 
     try:
-        document = json.loads(text, object_pairs_hook=table, parse_constant=_no_constant)
+        document = json.loads(text, object_pairs_hook=table, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
-        from n2nspec.spec.faults import of_json
+        from n2nspec.spec.faults_json import of_json
 
         raise DiagnosticError(of_json(file, text, error)) from None
     if repeated:
-        from n2nspec.spec.faults import twice_in_json
+        from n2nspec.spec.faults_json import twice_in_json
 
         raise DiagnosticError(twice_in_json(file, text))
     if not isinstance(document, dict):
@@ -71,5 +71,6 @@ def parse_json(file: str, text: str) -> dict[str, Any]:
     return document
 
 
-def _no_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """For json, which would read it."""
     raise ConstantError(name)

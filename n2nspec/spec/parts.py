@@ -17,6 +17,7 @@ from n2nspec.diagnostics import closest
 from n2nspec.layers import LayerSpec
 from n2nspec.spec.entries import ENTRIES, Entry
 from n2nspec.spec.models import Spec
+from n2nspec.spec.names import is_automatic
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.text import Path
 
@@ -60,7 +61,7 @@ class Part:
 
     def may_count(self, name: str) -> bool:
         """Whether a name may be one that layers without a name are given, while their numbers are unknown."""
-        return self.uncounted and name[-1:].isdigit()
+        return self.uncounted and is_automatic(name, {kind.lower() for kind in {*ENTRIES, *self.words}})
 
 
 def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Origins) -> Part | None:

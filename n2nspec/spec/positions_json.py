@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import tree_sitter_json
 from tree_sitter import Language, Parser
 
-from n2nspec.diagnostics import Span, quote
+from n2nspec.diagnostics import quote
 from n2nspec.spec.syntax import Twice
 from n2nspec.spec.text import Lines, Path, Place
 
@@ -23,26 +23,55 @@ __all__ = ["duplicates", "positions"]
 def positions(lines: Lines) -> Mapping[Path, Place]:
     """Place by path; the root, `()`, is where the outermost object opens."""
     root = _root(lines)
-    if root is None:
-        return {}
-    start = lines.of(root)
-    opening = lines.span(start.line, start.column, start.line, start.column + 1)
-    return {(): Place(key=opening, value=opening), **{path: place for path, place, _ in _walk(lines, root)}}
+    return _Positions(lines, root) if root is not None else {}
+
+
+class _Positions(Mapping[Path, Place]):
+    """Looks into an object or a list when something in it is asked for."""
+
+    def __init__(self, lines: Lines, root: Node) -> None:
+        self._lines = lines
+        self._root = root
+        self._inside: dict[Path, dict[str | int, tuple[Node, Node]]] = {}
+        """Key and value of each part of what is at a path."""
+
+    def __getitem__(self, path: Path) -> Place:
+        if not path:
+            start = self._lines.of(self._root)
+            opening = self._lines.span(start.line, start.column, start.line, start.column + 1)
+            return Place(key=opening, value=opening)
+        key, value = self._parts(path[:-1])[path[-1]]
+        return Place(key=self._lines.of(key), value=self._lines.of(value))
+
+    def _parts(self, path: Path) -> dict[str | int, tuple[Node, Node]]:
+        if path not in self._inside:
+            node = self._parts(path[:-1])[path[-1]][1] if path else self._root
+            self._inside[path] = {part: (key, value) for part, key, value in _inside(node)}
+        return self._inside[path]
+
+    def __iter__(self) -> Iterator[Path]:
+        waiting: list[Path] = [()]
+        while waiting:
+            path = waiting.pop()
+            yield path
+            waiting += [(*path, part) for part in self._parts(path)]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def duplicates(lines: Lines) -> list[Twice]:
     """Every key that an object has again, in the order of the text."""
     found: list[Twice] = []
-    seen: dict[tuple[int, str], Span] = {}
     root = _root(lines)
-    for path, place, owner in _walk(lines, root) if root else ():
-        key = path[-1]
-        if isinstance(key, str):
-            first = seen.setdefault((owner, key), place.key)
-            if first is not place.key:
-                found.append(
-                    Twice(first=first, second=place.key, message=f"the key {quote(key)} is written twice")
-                )
+    waiting = [root] if root is not None else []
+    while waiting:
+        first: dict[str | int, Node] = {}
+        for part, key, value in _inside(waiting.pop()):
+            if first.setdefault(part, key) is not key:
+                message = f"the key {quote(str(part))} is written twice"
+                found.append(Twice(first=lines.of(first[part]), second=lines.of(key), message=message))
+            waiting.append(value)
     return sorted(found, key=lambda twice: (twice.second.line, twice.second.column))
 
 
@@ -57,22 +86,14 @@ def _root(lines: Lines) -> Node | None:
     return next((node for node in tree.root_node.named_children if node.type == "object"), None)
 
 
-def _walk(lines: Lines, root: Node) -> Iterator[tuple[Path, Place, int]]:
-    """Path, place, and the object or list it is in; objects before their values, in no other order."""
-    waiting: list[tuple[Path, Node]] = [((), root)]
-    while waiting:
-        path, node = waiting.pop()
-        if node.type == "object":
-            for pair in node.named_children:
-                key, value = pair.child_by_field_name("key"), pair.child_by_field_name("value")
-                if key is None or value is None or key.text is None:
-                    continue
-                part = (*path, json.loads(key.text, strict=False))
-                yield part, Place(key=lines.of(key), value=lines.of(value)), node.id
-                waiting.append((part, value))
-        elif node.type == "array":
-            items = (item for item in node.named_children if item.type != "comment")
-            for index, item in enumerate(items):
-                span = lines.of(item)
-                yield (*path, index), Place(key=span, value=span), node.id
-                waiting.append(((*path, index), item))
+def _inside(node: Node) -> Iterator[tuple[str | int, Node, Node]]:
+    """What is in an object or a list: key or index, the node of the key (the value, in a list), the value."""
+    if node.type == "object":
+        for pair in node.named_children:
+            key, value = pair.child_by_field_name("key"), pair.child_by_field_name("value")
+            if key is not None and value is not None and key.text is not None:
+                yield json.loads(key.text, strict=False), key, value
+    elif node.type == "array":
+        items = (item for item in node.named_children if item.type != "comment")
+        for index, item in enumerate(items):
+            yield index, item, item

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import tree_sitter_toml
 from tree_sitter import Language, Parser
 
-from n2nspec.diagnostics import Span
 from n2nspec.spec.text import Lines, Path, Place
 
 if TYPE_CHECKING:
@@ -22,74 +21,110 @@ def positions(lines: Lines) -> Mapping[Path, Place]:
     """Place by path. A table's value is its header, an inline table's its braces; the root, `()`, is the
     beginning of the text."""
     tree = Parser(Language(tree_sitter_toml.language())).parse(lines.text.encode())
-    return _Walk(lines).document(tree.root_node)
+    return _Positions(lines, tree.root_node)
 
 
-class _Walk:
-    def __init__(self, lines: Lines) -> None:
-        self.lines = lines
-        start = lines.span(1, 1, 1, 1)
-        self.places: dict[Path, Place] = {(): Place(key=start, value=start)}
-        self.lengths: dict[Path, int] = {}
+class _Positions(Mapping[Path, Place]):
+    """Reads the headers at once, and what stands under one when something there is asked for."""
+
+    def __init__(self, lines: Lines, root: Node) -> None:
+        self._lines = lines
+        self._headers: dict[Path, tuple[Node, int]] = {}
+        """A table, and which part of the key in its header."""
+        self._marks: dict[Path, tuple[Node, Node]] = {}
+        """Key and value."""
+        self._unread: dict[Path, list[Node]] = {}
+        """Tables, and pairs that stand in none, by the path of what is in them."""
+        self._lengths: dict[Path, int] = {}
         """Of the arrays of tables so far: a header below one means its last element."""
-
-    def document(self, root: Node) -> Mapping[Path, Place]:
+        self._spelt: dict[bytes | None, list[str]] = {}
+        """The parts of a key as it is written; headers repeat each other."""
         for node in root.named_children:
             if node.type == "pair":
-                self.pair((), node)
+                self._unread.setdefault((), []).append(node)
             elif node.type in ("table", "table_array_element"):
-                self.table(node)
-        return self.places
+                self._unread.setdefault(self._header(node), []).append(node)
 
-    def table(self, node: Node) -> None:
-        header, *rest = node.named_children
-        keys = key_parts(header)
-        # the brackets are the anonymous children around the key
-        brackets = [child for child in node.children if child.type in ("[", "[[", "]", "]]")]
-        span = self.lines.of(brackets[0], brackets[-1])
+    def __getitem__(self, path: Path) -> Place:
+        for length in range(len(path) + 1):
+            for node in self._unread.pop(path[:length], ()):
+                for pair in (node,) if node.type == "pair" else node.named_children[1:]:
+                    if pair.type == "pair":
+                        self._pair(path[:length], pair)
+        if not path:
+            start = self._lines.span(1, 1, 1, 1)
+            return Place(key=start, value=start)
+        if path in self._marks:
+            key, value = self._marks[path]
+            return Place(key=self._lines.of(key), value=self._lines.of(value))
+        table, part = self._headers[path]
+        opening, header, closing = _bracketed(table)
+        return Place(key=self._lines.of(key_parts(header)[part]), value=self._lines.of(opening, closing))
+
+    def __iter__(self) -> Iterator[Path]:
+        for path in list(self._unread):
+            self.get(path)
+        return iter({(): None, **self._headers, **self._marks})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _header(self, node: Node) -> Path:
+        """The path of the table that a header begins."""
+        header = node.child(1)
+        assert header is not None
+        keys = self._spelt.get(header.text)
+        if keys is None:
+            keys = self._spelt[header.text] = [key_text(key) for key in key_parts(header)]
         path: Path = ()
-        for index, key in enumerate(keys):
-            path = (*path, key_text(key))
-            last = index == len(keys) - 1
-            if last and node.type == "table_array_element":
-                self.places.setdefault(path, Place(key=self.lines.of(key), value=span))
-                self.lengths[path] = self.lengths.get(path, 0) + 1
-            elif last:
-                self.places[path] = Place(key=self.lines.of(key), value=span)
+        for part, key in enumerate(keys):
+            path = (*path, key)
+            if part < len(keys) - 1:
+                self._headers.setdefault(path, (node, part))
+            elif node.type == "table_array_element":
+                self._headers.setdefault(path, (node, part))
+                self._lengths[path] = self._lengths.get(path, 0) + 1
             else:
-                self.places.setdefault(path, Place(key=self.lines.of(key), value=span))
-            if path in self.lengths:
-                path = (*path, self.lengths[path] - 1)
-                self.places.setdefault(path, Place(key=self.lines.of(key), value=span))
-        for pair in rest:
-            if pair.type == "pair":
-                self.pair(path, pair)
+                self._headers[path] = (node, part)
+            if path in self._lengths:
+                path = (*path, self._lengths[path] - 1)
+                self._headers.setdefault(path, (node, part))
+        return path
 
-    def pair(self, path: Path, node: Node) -> None:
+    def _pair(self, path: Path, node: Node) -> None:
         children = [child for child in node.named_children if child.type != "comment"]
         if len(children) != 2:
             return
         keys, value = key_parts(children[0]), children[1]
-        for key in keys:
+        for key in keys[:-1]:
             path = (*path, key_text(key))
-            span = self.lines.of(key)
-            if key is not keys[-1]:
-                self.places.setdefault(path, Place(key=span, value=span))
-        self.places[path] = Place(key=span, value=self.lines.of(value))
-        self.value(path, value)
+            below = self._headers.get(path)  # [a.b.c] after b.d = 1 in [a]
+            if below is None or key.start_byte < below[0].start_byte:
+                self._marks.setdefault(path, (key, key))
+        path = (*path, key_text(keys[-1]))
+        self._marks[path] = (keys[-1], value)
+        self._value(path, value)
 
-    def value(self, path: Path, node: Node) -> None:
+    def _value(self, path: Path, node: Node) -> None:
         # recursion is bounded: `source` refuses documents that are nested too deeply before anyone gets here
         if node.type == "inline_table":
             for pair in node.named_children:
                 if pair.type == "pair":
-                    self.pair(path, pair)
+                    self._pair(path, pair)
         elif node.type == "array":
             items = [item for item in node.named_children if item.type != "comment"]
             for index, item in enumerate(items):
-                span: Span = self.lines.of(item)
-                self.places[(*path, index)] = Place(key=span, value=span)
-                self.value((*path, index), item)
+                self._marks[(*path, index)] = (item, item)
+                self._value((*path, index), item)
+
+
+def _bracketed(table: Node) -> tuple[Node, Node, Node]:
+    """Bracket, key and bracket of a header."""
+    opening, header, closing = table.child(0), table.child(1), table.child(2)
+    assert opening is not None
+    assert header is not None
+    assert closing is not None
+    return opening, header, closing
 
 
 def key_parts(node: Node) -> list[Node]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from n2nspec.diagnostics import Label, quote
 from n2nspec.spec.blocks import INPUT
 from n2nspec.spec.limits import measure
+from n2nspec.spec.names import is_automatic
 from n2nspec.spec.origins import NOWHERE, Origins
 from n2nspec.spec.trace import UNKNOWN, Problems, Traced, Where
 
@@ -26,6 +27,8 @@ __all__ = ["Body", "Group", "Inputs", "Layer", "References", "Target"]
 
 
 NAME_ONE = "name a layer or the input; without `from`, a layer reads the one before it"
+READ_INSIDE = "a block reads what its use names in `from`; inside, that is called in, or in1, in2, …"
+SHARED_INSIDE = "`share` inside a block names another layer of the same block"
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +97,8 @@ class Body:
     """A mistake, or what is not known, hides names."""
     uncounted: bool = False
     """So it does, but only names that layers without one are given: which of them is relu2?"""
+    kinds: set[str] = field(default_factory=set)
+    """What such names may begin with, "" when nobody knows; shared by the bodies of an expansion."""
     _counts: dict[str, Iterator[int]] = field(default_factory=dict)
 
     def free(self, kind: str) -> str:
@@ -118,7 +123,7 @@ class Body:
     def hidden(self, name: str) -> bool:
         """Whether a mistake elsewhere may be the reason why a name is not known."""
         first, *rest = name.split(".")
-        if self.broken or (self.uncounted and first[-1:].isdigit()):
+        if self.broken or (self.uncounted and is_automatic(first, self.kinds)):
             return True
         target = self.local.get(first)
         for part in [*rest, ""]:
@@ -227,7 +232,7 @@ class References:
         share = layer.entry.get("share") if isinstance(layer.entry.value, dict) else None
         if share is None or not isinstance(share.value, str) or not share.value:
             return None
-        found = self._one(share, layer.body)
+        found = self._one(share, layer.body, share=True)
         return share, found[0] if found else None
 
     def _name(self, layer: Layer) -> str | None:
@@ -298,8 +303,8 @@ class References:
                 sources += found
         return sources if known else None
 
-    def _one(self, name: Traced, body: Body) -> list[Source] | None:
-        if body.block is not None and INPUT.fullmatch(name.value):
+    def _one(self, name: Traced, body: Body, *, share: bool = False) -> list[Source] | None:
+        if body.block is not None and not share and INPUT.fullmatch(name.value):
             return self._input(name, body)
         target = body.dotted(name.value)
         if target is not None:
@@ -316,13 +321,14 @@ class References:
             help = self._problems.suggest(rest, outer.names())
         elif body.block is not None:
             message = f"there is no layer {quote(name.value)} in the block {quote(body.block.name)}"
-            help = self._problems.suggest(name.value, [*body.local, "in"])
+            help = self._problems.suggest(name.value, body.local if share else [*body.local, "in"])
             if "mean" not in help:
-                help = "a block reads what its use names in `from`; inside, that is called in, or in1, in2, …"
+                help = SHARED_INSIDE if share else READ_INSIDE
         else:
-            message = f"there is no layer or input named {quote(name.value)}"
+            message = f"there is no layer {'' if share else 'or input '}named {quote(name.value)}"
             labels, help = self._origins.taken_out(name.value)
-            help = help or self._problems.suggest(name.value, self._known)
+            options = [known for known in self._known if not share or known != body.input]
+            help = help or self._problems.suggest(name.value, options)
         self._problems.add(name.where, "E203", message, help=help, labels=labels)
         return None
 

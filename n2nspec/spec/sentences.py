@@ -96,6 +96,9 @@ def _bound(kind: str, context: Mapping[str, Any]) -> str:
 def respelt(detail: Mapping[str, Any]) -> str:
     """A help for what was meant but written in another type; empty when nothing suggests itself."""
     value, kinds = detail.get("input"), KINDS.get(detail["type"], ())
+    if detail["type"] == "string_pattern_mismatch" and isinstance(value, str):
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", value[:200]).strip("_-")
+        return f'for example "{"_" if name[0].isdigit() else ""}{name}"' if name else ""
     if isinstance(value, str) and kinds and len(value) <= 200:
         return _without_quotes(value, kinds)
     if isinstance(value, list) and len(value) == 1 and list not in kinds and type(value[0]) in kinds:

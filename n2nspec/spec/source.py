@@ -21,6 +21,8 @@ __all__ = ["Source", "plain", "read", "wrap"]
 
 SUFFIXES = (".toml", ".json")
 LARGEST_FILE = 4 * 2**20
+FLAT = (str, int, float)
+"""What most values are: looked for first, since asking whether one is a Mapping takes long."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ def too_deep(value: Any) -> Path:
 
     Level by level, so never by recursion.
     """
-    level: list[tuple[Path, Any]] = [((), value)] if isinstance(value, (Mapping, list, tuple)) else []
+    if not _is_deep(value):
+        return ()
+    level: list[tuple[Path, Any]] = [((), value)]
     for _ in range(DEEPEST + 1):
         inner = (
             ((*path, key), item)
@@ -128,6 +132,25 @@ def too_deep(value: Any) -> Path:
         )
         level = list({id(pair[1]): pair for pair in inner}.values())  # what a dict shares is looked at once
     return level[0][0] if level else ()
+
+
+def _is_deep(value: Any) -> bool:
+    """What `too_deep` says, without the place."""
+    level = [value]
+    for _ in range(DEEPEST + 2):
+        tables = {
+            id(item): item
+            for item in level
+            if not isinstance(item, FLAT) and isinstance(item, (Mapping, list, tuple))
+        }
+        if not tables:
+            return False
+        level = [
+            item
+            for table in tables.values()
+            for item in (table.values() if isinstance(table, Mapping) else table)
+        ]
+    return True
 
 
 def _read_text(path: FilePath) -> str:

@@ -33,7 +33,7 @@ CLOSING = {"[": "]", "{": "}"}
 YES_NO = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 NOTHING = {"none", "null", "nil", "undefined", "nan", "infinity", "+infinity", "-infinity"}
 
-_WORD = re.compile(r"""\$\{[^}\n]*\}?|[^\s,\[\]{}"'=#][^,\[\]{}"'=#\n]*""")
+_WORD = re.compile(r"""\$\{[^}\n]*\}?|[A-Za-z_.]+\([^()\n"'{}]*\)|[^\s,\[\]{}"'=#][^,\[\]{}"'=#\n]*""")
 _ARITHMETIC = re.compile(r"[ ()]*\w+[ ()]*(?:(?:[+*%]|//| - )[ ()]*\w+[ ()]*)+", re.ASCII)
 _QUOTED = re.compile(r"""(['`‘’‚“”„«])([^\n,\]}]*?)['`’‘“”»](?=\s*[,\]}:=#\r\n]|\s*$)""")
 
@@ -65,10 +65,12 @@ def line_column(text: str, index: int) -> tuple[int, int]:
 
 
 def diagnose(code: str, lines: Lines, fault: Fault) -> Diagnostic:
-    labels = () if fault.other is None else (Label(span=_span(lines, *fault.other[:2]), text=fault.other[2]),)
+    labels = (
+        () if fault.other is None else (Label(span=lines.between(*fault.other[:2]), text=fault.other[2]),)
+    )
     return Diagnostic(
         code=code, message=_shortened(fault.message), file=lines.file,
-        span=_span(lines, fault.start, fault.end), help=_shortened(fault.help), labels=labels,
+        span=lines.between(fault.start, fault.end), help=_shortened(fault.help), labels=labels,
     )  # fmt: skip
 
 
@@ -84,13 +86,6 @@ def twice(code: str, found: Twice) -> Diagnostic:
         code=code, message=found.message, file=found.second.file, span=found.second, help=found.help,
         labels=(label,),
     )  # fmt: skip
-
-
-def _span(lines: Lines, start: int, end: int) -> Span:
-    line, column = line_column(lines.text, start)
-    last = lines.text.find("\n", start)
-    width = max(1, (end if last < 0 else min(end, last)) - start)
-    return lines.span(line, column, line, column + width)
 
 
 def wrong_value(text: str, index: int, language: str) -> Fault:

@@ -9,18 +9,59 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from n2nspec.diagnostics import quote
 from n2nspec.spec.syntax import CLOSING, Fault, broken_escape, glued, odd_character, wrong_value
 
-__all__ = ["constant", "explain", "tokens"]
+__all__ = ["Place", "constant", "explain", "huge", "place", "tokens"]
 
-_TOKENS = re.compile(r'"(?:[^"\\\n]|\\[^\n])*+"|"|[\[\]{}]|[^\s"\[\]{}]')
+_TOKENS = re.compile(r'"(?:[^"\\\n]|\\[^\n])*+"|"|[\[\]{}]|[^\s"\[\]{}]++')
+
+
+_MARKS = "'`‘’‚“”„«»"
+_WORD = rf"""[^\s{_MARKS}:=,{{}}\[\]"]+"""
+_KEY = re.compile(
+    rf"""[{_MARKS}]([^\n{_MARKS}:=,{{}}\[\]"]+)[{_MARKS}]|"""
+    rf"""[{_MARKS}]?({_WORD}(?:[ \t]+{_WORD}(?=[^\n,]*[:=]))*)[{_MARKS}]?"""
+)
+"""What should be a key, in quotes of another kind or in none; of several words if a colon follows."""
 
 
 def tokens(text: str) -> Iterator[re.Match[str]]:
-    """Strings, brackets, and other characters one by one."""
+    """Strings, brackets, and what stands between them."""
     return _TOKENS.finditer(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What is known where json gave up.
+
+    Attributes:
+        opened: the brackets that are open there.
+        before: the end of the last token before it.
+        string: the text that it is in, or one before it that no quote closes.
+    """
+
+    opened: list[int]
+    before: int
+    string: re.Match[str] | None = None
+
+
+def place(text: str, index: int) -> Place:
+    opened: list[int] = []
+    before = 0
+    for token in tokens(text):
+        if token[0] == '"' or (token[0][0] == '"' and token.start() < index < token.end()):
+            return Place(opened=opened, before=before, string=token)
+        if token.start() >= index:
+            break
+        if token[0] in "[{":
+            opened.append(token.start())
+        elif token[0] in "]}" and opened:
+            opened.pop()
+        before = min(token.end(), index)
+    return Place(opened=opened, before=before)
 
 
 def constant(text: str, name: str) -> Fault:
@@ -32,24 +73,22 @@ def constant(text: str, name: str) -> Fault:
                  help="write a number, or leave the key out for its default")  # fmt: skip
 
 
-def explain(text: str, index: int, sentence: str) -> Fault:
+def huge(text: str) -> Fault:
+    """An integer of more digits than Python converts, the only other thing that json refuses."""
+    found = next(m for m in re.finditer(r'"(?:[^"\\]|\\.)*+"|-?[0-9]{4301,}', text) if m[0][0] != '"')
+    return Fault(start=found.start(), end=found.end(), message="an integer of thousands of digits",
+                 help="an integer has 64 bits at most")  # fmt: skip
+
+
+def explain(text: str, index: int, sentence: str, place: Place) -> Fault:
     """The fault behind a refusal of json."""
-    opened: list[int] = []
-    before = 0
-    for token in tokens(text):
-        if token[0] == '"':
-            return _open_string(text, token.start())
-        if token.start() < index < token.end() and len(token[0]) > 1:
-            if "escape" in sentence:
-                return broken_escape(text, text.rfind("\\", 0, index + 1), "JSON")
-            return odd_character(text, index)
-        if token.start() >= index:
-            break
-        if token[0] in "[{":
-            opened.append(token.start())
-        elif token[0] in "]}" and opened:
-            opened.pop()
-        before = token.end()
+    opened, before, string = place.opened, place.before, place.string
+    if string is not None and string[0] == '"':
+        return _open_string(text, string.start())
+    if string is not None and "escape" in sentence:
+        return broken_escape(text, text.rfind("\\", 0, index + 1), "JSON")
+    if string is not None:
+        return odd_character(text, index)
     rest = text[index:].partition("\n")[0].rstrip()
     if text.lstrip()[:1] != "{" and _is_toml(text):
         return Fault(start=0, end=1, message="the file holds TOML, and its name ends in .json",
@@ -69,6 +108,8 @@ def explain(text: str, index: int, sentence: str) -> Fault:
     if character == "," and (text[before - 1] in ",[{"):
         return Fault(start=index, end=index + 1, message="an entry is missing before this comma",
                      help="write it, or remove the comma")  # fmt: skip
+    if character == "{" and "':' delimiter" not in sentence and _between_entries(text, before, opened):
+        return _not_closed(text, index, opened[-1])
     if "property name" in sentence:
         return _key(text, index)
     if "':' delimiter" in sentence:
@@ -113,10 +154,16 @@ def _unclosed(text: str, opened: list[int]) -> Fault:
 def _outside(text: str, index: int, rest: str) -> Fault:
     character = text[index]
     end = index + len(rest)
+    before = text[:index].rstrip()
+    if before[-1:] == "}" and re.match(r',\s*"', text[index:]):
+        start = len(before) - 1
+        return Fault(start=start, end=start + 1, message='the spec ends with this "}", and more follows',
+                     other=(index, end, "this follows"),
+                     help="remove the brace, if the spec goes on")  # fmt: skip
     if character in "]}":
         return Fault(start=index, end=index + 1, message=f'no bracket is open that "{character}" could close',
                      help="remove it, or open it")  # fmt: skip
-    if character in ":," or not text[:index].strip():
+    if text.lstrip()[0] != "{" and (character in ":," or not before):
         start = len(text) - len(text.lstrip())
         return Fault(start=start, end=start + 1, message="a spec stands in braces",
                      help='write "{" before it and "}" behind it')  # fmt: skip
@@ -136,10 +183,19 @@ def _closed(text: str, index: int, before: int, opened: list[int]) -> Fault:
         return _no_value(text, before)
     if character == CLOSING[text[start]]:  # a key alone
         return _no_value(text, before)
+    return _not_closed(text, index, start)
+
+
+def _not_closed(text: str, index: int, start: int) -> Fault:
     what = "list" if text[start] == "[" else "object"
     return Fault(start=start, end=start + 1, message=f"this {what} is not closed",
                  other=(index, index + 1, f'expected "{CLOSING[text[start]]}" before this'),
                  help=f'write "{CLOSING[text[start]]}" at its end')  # fmt: skip
+
+
+def _between_entries(text: str, before: int, opened: list[int]) -> bool:
+    """Whether the next object of a list begins while one before it is open."""
+    return len(opened) > 1 and text[opened[-1]] == "{" and text[opened[-2]] == "[" and before > opened[-1] + 1
 
 
 def _no_value(text: str, before: int) -> Fault:
@@ -152,15 +208,22 @@ def _no_value(text: str, before: int) -> Fault:
 
 
 def _key(text: str, index: int) -> Fault:
-    found = re.compile(r"""['`‘’‚“”„«]?([^\s'`‘’‚“”„«»:=,{}\[\]"]+)['`‘’“”»]?""").match(text, index)
+    if text[index] in "[{":
+        return Fault(start=index, end=index + 1, message="a key is missing before this",
+                     help=f'for example "train": {text[index]}…{CLOSING[text[index]]}')  # fmt: skip
+    found = _KEY.match(text, index)
     shown = found[0] if found else text[index]
-    help = f"write {quote(found[1])}" if found else 'for example "name": "n2n"'
+    help = f"write {quote(found[1] or found[2])}" if found else 'for example "name": "n2n"'
     message = f"a key stands in double quotes; received {shown}"
     return Fault(start=index, end=index + len(shown), message=message, help=help)  # fmt: skip
 
 
 def _no_colon(text: str, index: int, before: int) -> Fault:
     key = text[text.rfind('"', 0, before - 1) : before]
+    swallowed = re.fullmatch(r'"([^":]+):\s*"', key)
+    if swallowed:
+        return Fault(start=before - len(key), end=before, message=f"the key {key} takes in the colon",
+                     help=f"write {quote(swallowed[1])}: …")  # fmt: skip
     separator = re.compile(r"=>?|:=").match(text, index)
     if separator:
         message = f'expected ":" behind the key {key}; received "{separator[0]}"'

@@ -41,6 +41,13 @@ class Lines:
             file=self.file, line=line, column=column, end_line=end_line, end_column=end_column, text=text
         )
 
+    def between(self, start: int, end: int) -> Span:
+        """The span from one character of the text to before another, as far as the first line goes."""
+        line, column = self.text.count("\n", 0, start) + 1, start - self.text.rfind("\n", 0, start)
+        last = self.text.find("\n", start)
+        width = max(1, (end if last < 0 else min(end, last)) - start)
+        return self.span(line, column, line, column + width)
+
     def of(self, first: Node, last: Node | None = None) -> Span:
         """The span from a node of the syntax tree to another (or the same)."""
         start, end = first.start_point, (last or first).end_point

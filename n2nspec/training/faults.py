@@ -43,6 +43,7 @@ def check_batches(model: Model, frame: Frame, data: TrainingData) -> None:
             " data.patch cuts crops of any size",
         )
         raise DiagnosticError([problem])
+    _check_values(model.spec, frame, data)
     batch = model.spec.train.batch_size
     if frame.batch and (frame.batch != batch or data.pairs_per_epoch % batch):
         raise fail(
@@ -52,6 +53,29 @@ def check_batches(model: Model, frame: Frame, data: TrainingData) -> None:
             file=model.spec.source_file,
             help='write "N" instead of the number',
         )
+
+
+def _check_values(spec: Spec, frame: Frame, data: TrainingData) -> None:
+    """Raises E208 where a batch, which may be the smaller last one, leaves a layer a single value."""
+    (height, width), batch, pairs = data.size, spec.train.batch_size, data.pairs_per_epoch
+    smallest = pairs % batch or batch
+    condition = frame.broken(smallest, height, width, training=True)
+    if condition is None:
+        return
+    larger = frame.enlarged(smallest, height, width, training=True)
+    helps = []
+    if larger:
+        rows, columns = larger
+        helps.append(f"data.patch = {rows if rows == columns else f'[{rows}, {columns}]'} works")
+    if frame.broken(batch, height, width, training=True) is None:
+        helps.append(f"a train.batch_size that divides the {pairs} pairs of an epoch works")
+    received = f"{plural(smallest, 'picture')} of {height} × {width} pixels in a batch"
+    raise DiagnosticError([
+        _complaint(
+            spec, ("data", "patch"), "E208", f"the network cannot train on {received}: {condition}",
+            "; ".join(helps) or "put the layer where the picture is larger, or leave it out",
+        )
+    ])  # fmt: skip
 
 
 def diverged(spec: Spec, folder: Path, *, epoch: int, step: int, what: str) -> DiagnosticError:

@@ -1,8 +1,8 @@
 """Whole pictures of any size through a network that works for some sizes.
 
 In: a shaped graph, a forward function, pictures (N, C, H, W). Out: pictures of the same shape. A picture is
-continued below and to the right by reflection up to the next size that the network takes *and gives back*;
-what was added is cut off again.
+continued below and to the right by reflection up to the next size that the network takes *and gives back*,
+and that leaves each normalisation more than one value; what was added is cut off again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from n2nspec._lazy import torch
 from n2nspec.diagnostics import fail
 from n2nspec.geometry import IDENTITY, SizeSet, Symbolic, render_shape
 from n2nspec.graph import ShapedGraph
+from n2nspec.graph.model import Condition
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,12 +62,14 @@ class Frame:
         self.widths = _kept(graph, "W", -1)
         # x = ["N", 3, "S", "S"]: one symbol, so only square pictures
         self.square = isinstance(source[-1], Symbolic) and source[-1] == source[-2]
+        self._graph = graph
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """The smallest size, no smaller than the given one, that the network takes and gives back.
 
         Raises:
-            DiagnosticError: E208, there is none: the network is made for smaller pictures.
+            DiagnosticError: E208, there is none: the network is made for smaller pictures, or leaves a layer
+                a single value.
         """
         if self.square:
             height = width = max(height, width)
@@ -77,7 +80,42 @@ class Frame:
                 f"a picture of {height} × {width} pixels is larger than this network takes",
                 help=f"sizes that work: height {self.heights.render('H')}; width {self.widths.render('W')}",
             )
-        return padded[0], padded[1]
+        enough = self.enlarged(1, padded[0], padded[1], training=False)
+        if enough is None:
+            condition = self.broken(1, padded[0], padded[1], training=False)
+            raise fail("E208", f"a picture of {height} × {width} pixels is too small: {condition}")
+        return enough
+
+    def broken(self, count: int, height: int, width: int, *, training: bool) -> Condition | None:
+        """What `count` pictures of a size that works leave a single value."""
+        return self._graph.broken(self._values(count, height, width), training=training)
+
+    def enlarged(self, count: int, height: int, width: int, *, training: bool) -> tuple[int, int] | None:
+        """From a size that works, a larger one that leaves every layer what it needs; None: there is none.
+
+        Args:
+            count: pictures in a batch.
+        """
+        sizes = {
+            dim.symbol: kept
+            for dim, kept in zip(self._graph.input_shape[-2:], (self.heights, self.widths), strict=True)
+            if isinstance(dim, Symbolic)
+        }
+        if self.square:
+            sizes = dict.fromkeys(sizes, self.heights & self.widths)
+        values = self._graph.enlarged(self._values(count, height, width), sizes, training=training)
+        if values is None:
+            return None
+        rows, columns = (
+            dim if isinstance(dim, int) else values[dim.symbol] for dim in self._graph.input_shape[-2:]
+        )
+        return rows, columns
+
+    def _values(self, *numbers: int) -> dict[str, int]:
+        """Of the input's symbols, for pictures in number, height and width."""
+        source = self._graph.input_shape
+        dims = zip((source[0], *source[-2:]), numbers, strict=True)
+        return {dim.symbol: number for dim, number in dims if isinstance(dim, Symbolic)}
 
     def apply(self, forward: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
         """`forward` on pictures (N, C, H, W) of any size, in batches of bounded memory.

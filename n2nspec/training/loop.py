@@ -53,6 +53,7 @@ def train(
     engine: str = "auto",
     device: str = "cpu",
     oracle: bool = False,
+    memory_limit: int | str | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
     """Trains a spec's network and writes a run folder.
@@ -61,7 +62,7 @@ def train(
         spec: from `n2nspec.load`, or what `load` takes; its plugins are run.
         out: the run folder, new or empty; without it `runs/NAME`, then `runs/NAME-2`, …
         epochs: instead of the spec's; 0 keeps the initial network.
-        engine, device: as in `n2nspec.compile`.
+        engine, device, memory_limit: as in `n2nspec.compile`.
         oracle: train the torch.nn twin beside it: same initial weights, same batches, each timed alone.
         reporter: watches; nothing is printed.
 
@@ -70,15 +71,16 @@ def train(
 
     Raises:
         DiagnosticError: the spec, its data, the device or the folder is at fault, before anything is
-            written; E407, training diverged; E405, the disk refuses. KeyboardInterrupt and whatever the
-            reporter raises pass through. In each case the folder keeps the last finished epoch.
+            written, or E505, the memory limit is too low; E407, training diverged; E405, the disk refuses.
+            KeyboardInterrupt and whatever the reporter raises pass through. In each case the folder keeps the
+            last finished epoch.
     """
     folder = None if out is None else Path(out)
     if folder is not None:
         refuse_existing(folder)
     spec = _with_epochs(spec if isinstance(spec, Spec) else load(_source(spec), allow_plugins=True), epochs)
     spec = _with_absolute_paths(spec)
-    model = compile(spec, engine=engine, device=device)
+    model = compile(spec, engine=engine, device=device, memory_limit=memory_limit)
     frame = Frame(model.graph)
     data = open_training(spec, model.dtype)
     check_batches(model, frame, data)
@@ -164,6 +166,8 @@ class _Session:
         self.metrics = bytearray()
         x, target = next(iter(data.epoch(1)))
         self.pairs: tuple[Tensor, Tensor] = (x[:ROWS].clone(), target[:ROWS].clone())
+        limit = model.memory_limit
+        self.memory = str(limit.fitted(tuple(x.shape))) if limit else ""
 
     def start(self, out: Path | None) -> None:
         """Measures the untrained network, then makes the folder; from here on it is always readable."""
@@ -193,6 +197,7 @@ class _Session:
                 noisy_psnr=self.noisy_psnr,
                 psnr=self.ours.psnr,
                 warnings=self._warnings_told,
+                memory=self.memory,
             )
         )
 

@@ -29,6 +29,7 @@ class StartInfo:
         noisy_psnr: mean PSNR of the held-out pictures as they are, dB.
         psnr: the same after the untrained network.
         warnings: doubts about the spec and the data.
+        memory: what a training step takes, in words, where it has a limit.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class StartInfo:
     noisy_psnr: float | None
     psnr: float | None
     warnings: tuple[Diagnostic, ...]
+    memory: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -180,3 +180,13 @@ def test_the_public_name() -> None:
     import n2nspec
 
     assert n2nspec.denoise is denoise
+
+
+def test_a_picture_of_one_pixel_is_padded_for_a_normalisation() -> None:
+    layers = [{"type": "InstanceNorm2d"}, {"type": "Conv2d", "out_channels": 3, "kernel_size": 1}]
+    model = compile(load({
+        "spec_version": 1, "name": "norm", "input": {"x": ["N", 3, "H", "W"]}, "encoder": layers,
+    }))  # fmt: skip
+    pixel = RANDOM.random((1, 1, 3))
+    repeated = denoise(model, np.repeat(pixel, 2, axis=0))
+    np.testing.assert_array_equal(denoise(model, pixel), repeated[:1])

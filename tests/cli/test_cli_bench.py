@@ -100,7 +100,7 @@ def test_ctrl_c_prints_what_was_measured(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--size", "33x32"], 1, "next 36"),
+        (["--size", "33x32"], 1, "the next is 36"),
         (["--device", "gpu"], 1, "E502"),
         (["--set", "train.lr"], 1, "E117"),
         (["--engine", "fast"], 2, "'fast' is not one of"),

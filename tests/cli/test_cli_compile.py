@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 
 from n2nspec.cli import main
+from n2nspec.cli._report import sees
 from n2nspec.compiler.passes import PASSES
+from n2nspec.graph import Reach
 
 SPEC = "specs/n2n.toml"
 
@@ -50,6 +53,12 @@ def test_without_check_it_also_summarises_the_plan(capsys: pytest.CaptureFixture
         " 2,582,016 MACs forward instead of 4,055,040, "
     ) in out
     assert "iB of buffers; optimized: " in out
+
+
+def test_a_bound_of_what_is_seen_says_at_most() -> None:
+    one = Reach(left=0, right=1, extents=(2, 1))
+    assert sees(one, "H") == "1 or 2 pixels (up to 0 up, 1 down)"
+    assert sees(replace(one, exact=False), "W") == "at most 1 or 2 pixels (up to 0 left, 1 right)"
 
 
 def test_json_is_what_the_contract_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,7 +213,7 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
 
 def test_a_size_the_network_refuses_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", SPEC, "--check", "--size", "33x32"]) == 1
-    assert "next 36" in capsys.readouterr().err
+    assert "the next is 36" in capsys.readouterr().err
 
 
 def test_the_plan_is_written_once_and_never_over_a_file(
@@ -363,3 +372,19 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert "denoise" in capsys.readouterr().out
     assert main(["--version"]) == 0
     assert "n2nspec" in capsys.readouterr().out
+
+
+def test_a_size_that_leaves_a_single_value_is_refused_and_never_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tied.json"
+    layers = [{"type": "AvgPool2d", "kernel_size": 32}, {"type": "InstanceNorm2d"}]
+    document = {"spec_version": 1, "name": "tied", "input": {"x": ["N", 2, "H", "W"]}, "encoder": layers}
+    file.write_text(json.dumps(document), encoding="utf-8")
+    assert main(["compile", str(file), "--check", "--size", "40x32"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "E208" in err
+    assert "H = 40, W = 32 does not work: instancenorm2d1 needs more than one value a channel" in err
+    assert main(["compile", str(file), "--check"]) == 0
+    assert "training step at 64 × 32:" in capsys.readouterr().out

@@ -253,3 +253,21 @@ def test_the_readme_shows_what_it_prints(
     Path("mine.toml").write_text(mine, encoding="utf-8")
     assert main(shown[1].split()) == 1
     assert capsys.readouterr().out == shown[2]
+
+
+def test_bytes_that_are_written_alike_are_told_apart(other: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One channel more is less than a tenth of a MiB."""
+    other.write_text(edited(("out_channels = 16", "out_channels = 17")))
+    _, out, _ = run(capsys, SPEC, other, "--size", "96x96")
+    _, found = document(capsys, SPEC, other, "--size", "96x96")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    unchanged = next(line for line in lines if line.startswith("unchanged: "))
+    for name, what in (
+        ("saved_bytes", "saved for backward"),
+        ("peak_bytes", "peak of a training step"),
+        ("inference_bytes", "inference"),
+    ):
+        before, after = found["totals"][name]
+        assert before != after
+        assert what not in unchanged
+        assert any(line.startswith(what) and line.endswith(f"{after - before:+,} B") for line in lines)

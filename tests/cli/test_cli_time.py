@@ -65,7 +65,7 @@ def test_layers_that_draw_and_keep_statistics_can_be_timed(capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--size", "33x32"], 1, "next 36"),
+        (["--size", "33x32"], 1, "the next is 36"),
         (["--device", "gpu"], 1, "E502"),
         (["--engine", "compiled"], 2, "is not one of"),
         (["--batch", "0"], 2, "Error"),

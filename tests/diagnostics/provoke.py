@@ -221,6 +221,13 @@ def no_memory(folder: Path) -> object:
     raise DiagnosticError([fault])
 
 
+def low_limit(folder: Path) -> object:
+    del folder
+    model = compile_spec(spec(), memory_limit="5 MiB")
+    assert model.memory_limit is not None
+    return model.memory_limit.fitted((32, 3, 32, 32))
+
+
 def no_compiler(folder: Path) -> object:
     with mock.patch.dict(os.environ, CXX="/no/such/compiler"):
         return compile_spec(spec(), engine="compiled").warnings
@@ -245,6 +252,7 @@ WAYS: dict[str, Callable[[Path], object]] = {
     "E502": no_device,
     "E503": no_twin,
     "E504": no_memory,
+    "E505": low_limit,
     "W301": noise_on_pairs,
     "W302": no_validation,
     "W303": transparent,

@@ -34,11 +34,15 @@ small = st.integers(1, 4)
 
 
 def torch_size(module: torch.nn.Module, n: int) -> int | None:
-    """The size along a column of n pixels; None when torch refuses it, or leaves nothing of it."""
+    """The size along a column of n pixels; None when torch refuses it, or leaves nothing of it.
+
+    None, too, where a maximum is taken of no pixel: torch's backward writes outside the picture then.
+    """
     try:
-        return module(torch.zeros(1, 1, n, 1)).shape[2] or None
+        column = module(torch.zeros(1, 1, n, 1))
     except (RuntimeError, ValueError):
         return None
+    return None if column.isinf().any() else column.shape[2] or None
 
 
 def height_rule(type_name: str, **fields: Any) -> AxisRule:
@@ -120,6 +124,12 @@ pools = {
         "type": "MaxPool2d", "kernel_size": (2, 1), "stride": (3, 1), "padding": (1, 0), "ceil_mode": True
     }
 )  # fmt: skip
+@example(
+    fields={
+        "type": "MaxPool2d", "kernel_size": (2, 1), "stride": (2, 1), "padding": (1, 0), "dilation": (3, 1),
+        "ceil_mode": True,
+    }
+)  # fmt: skip
 def test_pooling(fields: dict[str, Any]) -> None:
     name = fields.pop("type")
     module = getattr(torch.nn, name)(**fields)
@@ -131,6 +141,12 @@ def test_pooling(fields: dict[str, Any]) -> None:
         return
     rule = height_rule(name, **fields)
     assert [rule.size(n) for n in range(1, 61)] == theirs
+
+
+def test_a_window_without_a_pixel_is_refused_by_name() -> None:
+    fields = {"kernel_size": 2, "padding": 1, "dilation": 3, "stride": 2, "ceil_mode": True}
+    with pytest.raises(ShapeError, match="height 2 is too small, at least 3 is needed"):
+        transform(2, height_rule("MaxPool2d", **fields), axis="height")
 
 
 @quick
@@ -332,6 +348,22 @@ def test_reach_is_the_interval_of_what_is_read(rule: AxisRule, first: int, count
     read = {i for j in range(first, first + count) for i in sources(rule, j)}
     expected = (min(read), max(read)) if read else None
     assert rule.reach(first, first + count - 1) == expected
+
+
+@quick
+@given(rule=rules, first=st.integers(0, 12), count=st.integers(1, 6))
+def test_pieces_are_what_is_read(rule: AxisRule, first: int, count: int) -> None:
+    read = {i for j in range(first, first + count) for i in sources(rule, j)}
+    pieces = list(rule.pieces(first, first + count - 1))
+    assert {i for low, high in pieces for i in range(low, high + 1)} == read
+
+
+@quick
+@given(rule=rules, outputs=st.sets(st.integers(0, 12), min_size=1))
+def test_only_of_a_selective_rule_inner_pixels_matter(rule: AxisRule, outputs: set[int]) -> None:
+    read = {i for j in outputs for i in sources(rule, j)}
+    if not rule.selective:
+        assert rule.reach(min(outputs), max(outputs)) == (min(read), max(read))
 
 
 @quick

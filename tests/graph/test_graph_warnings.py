@@ -61,6 +61,17 @@ def test_an_activation_after_itself() -> None:
     ]
 
 
+def test_a_row_of_activations_is_one_warning() -> None:
+    (warning,) = graph(conv(padding=1), *[RELU] * 1000, conv(), RELU).warnings
+    assert warning.code == "W202"
+    assert warning.message == '"relu1" to "relu1000" are 1,000 ReLU layers in a row'
+    assert warning.path == "encoder[2]"
+    branches = graph(RELU, RELU, RELU, {**RELU, "from": "relu2"}, {"type": "Add", "from": ["relu3", "relu4"]})
+    assert [found.message for found in branches.warnings] == [
+        '"relu1" to "relu3" are 3 ReLU layers in a row', '"relu4" is a ReLU right after "relu2", another one'
+    ]  # fmt: skip
+
+
 # -- rows that are never read ------------------------------------------------------------------------------
 
 

@@ -77,20 +77,43 @@ def convolution(channels: int = 1, **fields: Any) -> dict[str, Any]:
     return {"type": "Conv2d", "out_channels": channels, "kernel_size": 1, **fields}
 
 
+def transposed(**fields: int) -> dict[str, Any]:
+    pairs = {key: [value, 0 if "padding" in key else 1] for key, value in fields.items()}
+    return {"type": "TransposeConv2d", "out_channels": 1, **pairs}
+
+
 STRIDE = st.integers(1, 3)
 CONVOLUTION = layer(
     "Conv2d", kernel_size=st.integers(1, 4), stride=STRIDE, padding=st.integers(0, 2),
-    dilation=st.integers(1, 2),
+    dilation=STRIDE,
 ).map(lambda entries: [{**entries[0], "out_channels": 1}])  # fmt: skip
+
+
+def added(entries: list[dict[str, Any]]) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """A transposed convolution with an output_padding that it may have."""
+    most = max(entries[0]["stride"][0], entries[0]["dilation"][0]) - 1
+    return st.integers(0, most).map(
+        lambda extra: [{**entries[0], "out_channels": 1, "output_padding": [extra, 0]}]
+    )
+
+
 TRANSPOSED = layer(
-    "TransposeConv2d", kernel_size=st.integers(2, 4), stride=st.integers(1, 2), padding=st.integers(0, 1)
-).map(lambda entries: [{**entries[0], "out_channels": 1}])
+    "TransposeConv2d", kernel_size=st.integers(1, 4), stride=STRIDE, padding=st.integers(0, 1),
+    dilation=STRIDE,
+).flatmap(added)  # fmt: skip
 UPSAMPLING = st.sampled_from(["NearestUpsampling", "BilinearUpsampling"]).flatmap(
     lambda name: layer(name, scale_factor=STRIDE)
 )
 POOLING = st.sampled_from(["MaxPool2d", "AvgPool2d"]).flatmap(
     lambda name: st.tuples(
-        layer(name, kernel_size=st.integers(2, 4), stride=STRIDE, padding=st.integers(0, 1)), st.booleans()
+        layer(
+            name,
+            kernel_size=st.integers(2, 4),
+            stride=STRIDE,
+            padding=st.integers(0, 1),
+            **({"dilation": STRIDE} if name == "MaxPool2d" else {}),
+        ),
+        st.booleans(),
     ).map(lambda drawn: [{**drawn[0][0], "ceil_mode": drawn[1]}])
 )
 SHUFFLE = st.integers(1, 3).map(
@@ -138,6 +161,7 @@ class SumPool(torch.nn.Module):
 def assert_agrees_with_autograd(graph: ShapedGraph) -> None:
     reach = receptive_field(graph)["H"]
     assert isinstance(reach, Reach)
+    assert reach.exact
     phases = len(reach.extents)
     ratio = prod(
         (Fraction(rule.period, rule.gain) for node in graph.nodes for rule in [node.layer.axes()[0]]),
@@ -188,6 +212,11 @@ ALONE: list[dict[str, Any]] = [
     {"type": "ReflectionPad2d", "padding": [0, 0, 1, 5]},
     {"type": "ReplicationPad2d", "padding": [0, 0, -1, 2]},
     {"type": "CircularPad2d", "padding": [0, 0, -1, -3]},
+    # output pixels that read nothing, or less than an earlier one
+    transposed(kernel_size=1, stride=3, output_padding=1),
+    transposed(kernel_size=2, stride=2, dilation=3, output_padding=2),
+    transposed(kernel_size=3, stride=3, dilation=2, padding=1),
+    transposed(kernel_size=2, stride=4, dilation=2),
 ]  # fmt: skip
 
 
@@ -214,3 +243,50 @@ def test_random_chains_agree_with_autograd(layers: list[dict[str, Any]]) -> None
     except DiagnosticError:  # no picture has a size that all these layers take
         assume(False)
     assert_agrees_with_autograd(graph)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CHAINS, TRANSPOSED, CHAINS)
+def test_what_a_transposed_convolution_skips_is_not_seen(
+    before: list[dict[str, Any]], skipping: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> None:
+    assume(skipping[0]["stride"][0] > 1)
+    try:
+        graph = graph_of([*before[:2], *skipping, *after[:3]])
+    except DiagnosticError:
+        assume(False)
+    assert_agrees_with_autograd(graph)
+
+
+def test_between_the_taps_of_a_dilation_nothing_is_seen() -> None:
+    skipping = transposed(kernel_size=1, stride=3, output_padding=1)
+    graph = graph_of([skipping, convolution(kernel_size=[3, 1], dilation=[2, 1], padding=[1, 0])])
+    assert receptive_field(graph)["H"] == Reach(left=0, right=1, extents=(1, 1, 1))
+    assert_agrees_with_autograd(graph)
+
+
+def test_a_composite_is_followed_through_its_parts() -> None:
+    up = {"type": "Upsampling", "out_channels": 1, "scale_factor": [2, 1], "kernel_size": [2, 1],
+          "dilation": [4, 1], "padding": [3, 0]}  # fmt: skip
+    graph = graph_of([transposed(kernel_size=1, stride=4, output_padding=3), up])
+    assert_agrees_with_autograd(graph)
+
+
+def test_too_many_pixels_to_tell_apart_are_an_upper_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = [
+        transposed(kernel_size=1, stride=2), *[convolution(kernel_size=[3, 1], dilation=[2, 1])] * 3
+    ]  # fmt: skip
+    exact = receptive_field(graph_of(layers))["H"]
+    monkeypatch.setattr("n2nspec.graph.receptive.MOST_PIECES", 20)
+    bound = receptive_field(graph_of(layers))["H"]
+    assert isinstance(exact, Reach)
+    assert isinstance(bound, Reach)
+    assert (exact.exact, exact.extents) == (True, (7, 0))
+    assert (bound.exact, bound.extents) == (False, (7, 6))
+
+
+def test_channels_are_not_followed() -> None:
+    layers = [
+        {"type": "PixelUnshuffle", "downscale_factor": 2}, {"type": "PixelShuffle", "upscale_factor": 2}
+    ]  # fmt: skip
+    assert receptive_field(graph_of(layers))["H"] == Reach(left=1, right=1, extents=(2, 2))

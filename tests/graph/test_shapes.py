@@ -166,7 +166,8 @@ def test_a_symbol_of_batch_and_size_is_one_number() -> None:
 
 def test_a_size_that_does_not_work_names_the_next_that_does(figure1: ShapedGraph) -> None:
     with pytest.raises(
-        DiagnosticError, match=r"H = 33 does not work; what works is any multiple of 4 from 4, next 36"
+        DiagnosticError,
+        match=r"H = 33 does not work; sizes that do: any multiple of 4 from 4; the next is 36",
     ):
         cost(figure1, (33, 32))
 

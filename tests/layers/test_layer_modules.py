@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from n2nspec.layers import (
+    BatchNorm2d,
     Conv2d,
     ConvTranspose2d,
     Identity,
@@ -74,7 +75,8 @@ def test_arguments_by_position_and_name() -> None:
     assert layer.bias is None
     assert Conv2d(3, 16, (3, 5)).stride == (1, 1)  # defaults are attributes too
     assert repr(Conv2d(3, 16, 3, stride=2)) == "Conv2d(3, out_channels=16, kernel_size=3, stride=2)"
-    assert ConvTranspose2d is TransposeConv2d
+    assert issubclass(ConvTranspose2d, TransposeConv2d)
+    assert repr(ConvTranspose2d(1, 2, 3)) == "ConvTranspose2d(1, out_channels=2, kernel_size=3)"
     assert list(inspect.signature(Upsampling).parameters)[:6] == [
         "in_channels", "out_channels", "kernel_size", "scale_factor", "padding", "dilation",
     ]  # fmt: skip
@@ -94,6 +96,14 @@ def test_wrong_arguments_are_told() -> None:
         Conv2d(3, 4)
     with pytest.raises(ValueError, match=r"out_channels: .*; stride: "):  # every fault at once
         Conv2d(3, 0, 3, stride=0)
+    with pytest.raises(ValueError, match=r"^ConvTranspose2d: output_padding must be smaller than stride"):
+        ConvTranspose2d(1, 1, 3, output_padding=2)
+    with pytest.raises(ValueError, match=r"^ConvTranspose2d: got 3 input channels"):
+        ConvTranspose2d(3, 2, 3, groups=2)
+    with pytest.raises(ValueError, match=r'^BatchNorm2d: eps: Expected a valid number; received "x"$'):
+        BatchNorm2d(3, "x")
+    with pytest.raises(ValueError, match=r"^BatchNorm2d: eps: Expected a number greater than 0; .* -1$"):
+        BatchNorm2d(3, eps=-1)
     with pytest.raises(ValueError, match="expected 1 input; received"):
         ReLU()(torch.zeros(1), torch.zeros(1))
     with pytest.raises(ValueError, match=r"^Conv2d: expects pictures, .*; received 1 dimension, 3$"):

@@ -29,6 +29,7 @@ RUNNING: list[Making] = [
     (BatchNorm2d, torch.nn.BatchNorm2d, (3,), {"momentum": None}),
     (BatchNorm2d, torch.nn.BatchNorm2d, (3,), {"momentum": 0.7, "affine": False}),
     (InstanceNorm2d, torch.nn.InstanceNorm2d, (3,), {"track_running_stats": True, "affine": True}),
+    (InstanceNorm2d, torch.nn.InstanceNorm2d, (3,), {"track_running_stats": True, "momentum": None}),
 ]
 EVERY: list[Making] = [
     *RUNNING,
@@ -186,7 +187,7 @@ def test_groups_that_do_not_divide_the_channels(affine: bool) -> None:
     with pytest.raises(ShapeError, match="got 5 channels, which num_groups = 2 does not divide") as caught:
         GroupNormSpec(num_groups=2, affine=affine).infer(((2, 5, 4, 4),))
     assert caught.value.field == "num_groups"
-    assert caught.value.help == "choose num_groups that divides 5"
+    assert caught.value.help == "choose num_groups that divide 5"
 
 
 # -- accuracy and extreme numbers -------------------------------------------------------------------------

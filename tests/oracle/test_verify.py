@@ -137,6 +137,94 @@ def test_a_spec_that_does_not_fit_is_the_users_fault() -> None:
         }))  # fmt: skip
 
 
+def single(layer: dict[str, Any], x: list[Any]) -> Spec:
+    conv = {"type": "Conv2d", "out_channels": 3, "kernel_size": 1}
+    return load({"spec_version": 1, "name": "s", "input": {"x": x}, "encoder": [layer], "decoder": [conv]})
+
+
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        ({"type": "BatchNorm2d", "name": "norm"}, [1, 3, 1, 1]),
+        ({"type": "InstanceNorm2d", "name": "norm", "track_running_stats": True}, ["N", 3, 1, 1]),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_one_error(layer: dict[str, Any], x: list[Any]) -> None:
+    with pytest.raises(DiagnosticError, match="nothing to verify: norm needs more than one value") as caught:
+        verify(single(layer, x))
+    assert [(d.code, d.path) for d in caught.value.diagnostics] == [("E208", "encoder[0]")]
+
+
+def test_a_size_that_leaves_a_single_value_is_made_larger() -> None:
+    """32 × 32 pixels are one after the pooling."""
+    spec = load({
+        "spec_version": 1, "name": "s", "input": {"x": ["N", 2, "H", "W"]},
+        "encoder": [{"type": "AvgPool2d", "kernel_size": 32}, {"type": "InstanceNorm2d"}],
+    })  # fmt: skip
+    report = verify(spec)
+    assert report.ok
+    assert report.input_shape == (2, 2, 64, 32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_output_that_is_rounding_is_judged_beside_its_input(seed: int) -> None:
+    """Ours is exactly 0, torch's 1e-14."""
+    report = verify(single({"type": "GroupNorm", "num_groups": 3}, ["N", 3, 1, 1]), seed=seed)
+    assert report.ok, report.failures
+
+
+def test_a_small_output_of_another_layer_is_judged_on_its_own_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: off by 1e-5 of an output that is a billionth of the input."""
+    patch(monkeypatch, LAYERS["AvgPool2d"], "forward", lambda out: (out[0] * (1 + 1e-5), out[1]))
+    pool = {"type": "AvgPool2d", "name": "pool", "kernel_size": 1, "divisor_override": 10**9}
+    spec = load({"spec_version": 1, "name": "s", "input": {"x": ["N", 1, 3, 3]}, "encoder": [pool]})
+    assert {("pool", "forward", "autograd"), ("network", "forward", "autograd")} <= failed(spec)
+
+
+def test_a_window_without_a_pixel_is_refused() -> None:
+    """torch's backward would write beyond the picture."""
+    pool = {"type": "MaxPool2d", "kernel_size": 2, "padding": 1, "dilation": 3, "ceil_mode": True}
+    with pytest.raises(DiagnosticError, match="height 1 is too small, at least 3 is needed"):
+        verify(single(pool, ["N", 1, 1, 1]))
+    assert verify(single(pool, ["N", 1, 3, 3])).ok
+
+
+def test_the_optimiser_is_checked_on_some_of_many_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    adam = OPTIMIZERS["Adam"]
+    update = adam.update
+
+    def counted(self: Any, param: torch.Tensor, *args: Any) -> None:
+        sizes.append(param.numel())
+        update(self, param, *args)
+
+    monkeypatch.setattr(adam, "update", counted)
+    wide = {"type": "Conv2d", "out_channels": 64, "kernel_size": 9}
+    spec = load({"spec_version": 1, "name": "w", "input": {"x": [1, 3, 9, 9]}, "encoder": [wide]})
+    assert [row.what for row in verify(spec).rows if row.name == "optimizer"] == [
+        "conv2d1.weight after 100 steps", "conv2d1.bias after 100 steps",
+    ]  # fmt: skip
+    assert set(sizes) == {5000, 64}
+
+
+def test_a_watcher_is_told_the_parts() -> None:
+    told: list[str] = []
+    verify(small(), say=told.append)
+    assert told == ["conv2d1", "relu1", "conv2d2", "sigmoid1", "loss", "network", "optimizer"]
+
+
+def test_progress_is_for_terminals(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(to_toml(small()), encoding="utf-8")
+    assert main(["verify", "small.toml"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["verify", "small.toml"]) == 0
+    assert "small.toml" in capsys.readouterr().err
+
+
 Wrong = Callable[..., Any]
 
 

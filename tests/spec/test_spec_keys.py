@@ -94,7 +94,7 @@ def test_values_of_another_type(change: dict[str, Any], path: str, message: str,
         ({"encoder": [{"type": "torch.nn.Conv2d"}]}, 'unknown layer type "torch.nn.Conv2d"',
          'did you mean "Conv2d"?'),
         ({"encoder": [{"type": "Transformer"}]}, 'unknown layer type "Transformer"',
-         "see n2nspec layers for the types"),
+         "`n2nspec layers` lists the types"),
     ],
 )  # fmt: skip
 def test_other_values(change: dict[str, Any], message: str, help: str) -> None:

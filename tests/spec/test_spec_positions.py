@@ -177,3 +177,27 @@ def test_a_value_that_is_not_written_has_the_place_of_its_table() -> None:
         load({"spec_version": 1, "name": "n", "input": {"x": [3]}, "encoder": [{"type": "ReLU"}]}).locate(())
         is None
     )
+
+
+def test_every_place_of_a_text_can_be_listed() -> None:
+    text = "a = 1\n[t]\nb.c = [1, { d = 2 }]\n[t.b.e]\nf = 3\n[[u]]\n"
+    places = Source(file="a.toml", text=text, document=tomllib.loads(text)).places
+    assert set(places) == {
+        (), ("a",), ("t",), ("t", "b"), ("t", "b", "c"), ("t", "b", "c", 0), ("t", "b", "c", 1),
+        ("t", "b", "c", 1, "d"), ("t", "b", "e"), ("t", "b", "e", "f"), ("u",), ("u", 0),
+    }  # fmt: skip
+    assert len(places) == 12
+    assert (places["t", "b"].key.line, places["t", "b", "e"].value.line) == (3, 4)
+    assert ("t", "q") not in places
+
+
+def test_every_place_of_a_json_text_can_be_listed() -> None:
+    text = '{"a": 1, "t": {"b": [1, {"d": 2}]}}'
+    places = Source(file="a.json", text=text, document=json.loads(text)).places
+    assert set(places) == {
+        (), ("a",), ("t",), ("t", "b"), ("t", "b", 0), ("t", "b", 1), ("t", "b", 1, "d"),
+    }  # fmt: skip
+    assert len(places) == 7
+    assert places["t", "b", 1, "d"].key.column == 26
+    assert ("t", "b", 2) not in places
+    assert ("a", "q") not in places

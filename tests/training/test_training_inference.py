@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2nspec.diagnostics import DiagnosticError
+from n2nspec.geometry import SizeSet
 from n2nspec.graph import analyse
 from n2nspec.spec import load
 from n2nspec.training.inference import Frame, extend
@@ -111,6 +112,56 @@ def test_a_picture_larger_than_a_fixed_input() -> None:
     with pytest.raises(DiagnosticError, match="9 × 8 pixels is larger") as caught:
         fixed.size(9, 8)
     assert caught.value.diagnostics[0].code == "E208"
+
+
+NORM = {"type": "InstanceNorm2d", "name": "norm"}
+SAME = {"type": "Conv2d", "out_channels": 3, "kernel_size": 1}
+
+
+@pytest.mark.parametrize(
+    ("layers", "x", "size", "padded"),
+    [
+        ([NORM, SAME], ["N", 3, "H", "W"], (1, 1), (2, 1)),
+        ([NORM, SAME], ["N", 3, "H", "W"], (1, 3), (1, 3)),
+        ([NORM, SAME], ["N", 3, "S", "S"], (1, 1), (2, 2)),
+        ([NORM, SAME], ["N", 3, 1, "W"], (1, 1), (1, 2)),
+        ([{"type": "GroupNorm", "num_groups": 3}, SAME], ["N", 3, "H", "W"], (1, 1), (2, 1)),
+        ([{"type": "AvgPool2d", "kernel_size": 4}, NORM, {"type": "NearestUpsampling", "scale_factor": 4}],
+         ["N", 3, "H", "W"], (3, 7), (4, 8)),
+        ([{"type": "AvgPool2d", "kernel_size": 4}, NORM, {"type": "NearestUpsampling", "scale_factor": 4}],
+         ["N", 3, "H", "W"], (3, 3), (8, 4)),
+    ],
+)  # fmt: skip
+def test_a_picture_that_leaves_a_single_value_is_padded(
+    layers: list[dict[str, Any]], x: list[str | int], size: tuple[int, int], padded: tuple[int, int]
+) -> None:
+    found = frame(layers, x)
+    assert found.size(*size) == padded
+    seen: list[tuple[int, ...]] = []
+
+    def forward(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(batch.shape))
+        return batch
+
+    pictures = torch.rand(2, 3, *size)
+    assert torch.equal(found.apply(forward, pictures), pictures)
+    assert seen == [(2, 3, *padded)]
+
+
+def test_a_picture_too_small_for_a_network_of_few_sizes() -> None:
+    """Narrowed by hand to one size, that which leaves a single value."""
+    document = {
+        "spec_version": 1, "name": "net", "input": {"x": ["N", 3, "H", "W"]},
+        "encoder": [
+            {"type": "Conv2d", "out_channels": 3, "kernel_size": 1, "stride": 4, "name": "small"},
+            NORM,
+            {"type": "NearestUpsampling", "scale_factor": 4, "name": "y"},
+        ],
+    }  # fmt: skip
+    found = Frame(analyse(load(document)))
+    found.heights = found.widths = SizeSet.finite([4])
+    with pytest.raises(DiagnosticError, match="a picture of 3 × 4 pixels is too small: norm needs more"):
+        found.size(3, 4)
 
 
 def test_the_wrong_number_of_channels() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import tomllib
 from collections.abc import Callable
@@ -303,6 +304,48 @@ def test_what_cannot_be_trained_leaves_no_folder(
         train(spec(**overrides), tmp_path / "run")
     assert [d.code for d in caught.value.diagnostics] == [code]
     assert not (tmp_path / "run").exists()
+
+
+SINGLE = [{"type": "AvgPool2d", "kernel_size": 8}, {"type": "InstanceNorm2d"}]
+BACK = [
+    {"type": "NearestUpsampling", "scale_factor": 8},
+    {"type": "Conv2d", "out_channels": 3, "kernel_size": 1},
+]
+
+
+def test_a_patch_that_leaves_a_single_value_is_found_before_anything_is_written(
+    tmp_path: Path, pairs: dict[str, Any]
+) -> None:
+    file = tmp_path / "single.json"
+    document = {
+        "spec_version": 1, "name": "single", "input": {"x": ["N", 3, "H", "W"]}, "encoder": SINGLE,
+        "decoder": BACK, "train": {"epochs": 1, "batch_size": 5}, "data": {**pairs, "patch": 8},
+    }  # fmt: skip
+    file.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    with pytest.raises(DiagnosticError, match="instancenorm2d1 needs more than one value") as caught:
+        train(file, tmp_path / "run")
+    (problem,) = caught.value.diagnostics
+    assert (problem.code, problem.path) == ("E208", "data.patch")
+    assert problem.span is not None
+    assert "patch" in file.read_text(encoding="utf-8").splitlines()[problem.span.line - 1]
+    assert problem.help == "data.patch = [16, 8] works"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_last_batch_of_a_single_value(tmp_path: Path, pairs: dict[str, Any]) -> None:
+    """Twelve pairs in batches of 11: the last one has one picture, of which one value a channel is left."""
+    document = {
+        "spec_version": 1, "name": "single", "input": {"x": ["N", 3, "H", "W"]},
+        "encoder": [SINGLE[0], {"type": "BatchNorm2d"}], "decoder": BACK,
+        "train": {"epochs": 1, "batch_size": 11}, "data": pairs,
+    }  # fmt: skip
+    with pytest.raises(DiagnosticError, match="on 1 picture of 8 × 8 pixels in a batch") as caught:
+        train(document, tmp_path / "run")
+    help = "data.patch = [16, 8] works; a train.batch_size that divides the 12 pairs of an epoch works"
+    assert caught.value.diagnostics[0].help == help
+    assert not (tmp_path / "run").exists()
+    document["train"] = {"epochs": 1, "batch_size": 6}
+    assert train(document, tmp_path / "run").epochs == 1
 
 
 def test_negative_epochs(tmp_path: Path, spec: Make) -> None:

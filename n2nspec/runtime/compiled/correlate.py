@@ -16,7 +16,7 @@ from n2nspec.compiler.correlation import AxisMap, Grid, spread
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
-__all__ = ["Correlation", "interleave"]
+__all__ = ["Correlation", "interleave", "settled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +76,8 @@ class Correlation:
             (rows.first + rows.before) * row + (across.first + across.before) * column,
         )
         depth = prod(self.lengths) * channels
-        # not reshape: a compiler that sees one index would take it apart again for every number
-        return windows.contiguous().as_strided((n * rows.windows * across.windows, depth), (depth, 1))
+        # settled before the reshape: a compiler that sees one index takes it apart again for every number
+        return settled(windows.contiguous()).view(n * rows.windows * across.windows, depth)
 
     def matrix(self, weights: Tensor) -> Tensor:
         """The small kernels as a matrix (kH'·kW'·C, rH·rW·O), from weights (kH, kW, C, O)."""
@@ -128,6 +128,17 @@ class Correlation:
             for r, down in enumerate(rows.delays)
         ]
         return interleave(parts)[:, :height, :width]
+
+
+def settled(x: Tensor) -> Tensor:
+    """`x`, a tensor without gaps, written to memory once and read from there by all that follows.
+
+    A compiler would otherwise keep what `x` is made of and make it again for each reader. What is settled
+    decides how much memory a step takes: see `oracle.fusion`. A part of another tensor stays what it is.
+    """
+    if x.storage_offset():  # before torch 2.13 the compiler would lose it
+        return x
+    return x.as_strided((x.numel(),), (1,)).as_strided(x.shape, x.stride())
 
 
 def interleave(parts: list[list[Tensor]]) -> Tensor:

@@ -29,7 +29,7 @@ from n2nspec.runtime.optimized import OptimizedEngine
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
-__all__ = ["CompiledEngine"]
+__all__ = ["CompiledEngine", "channels_last"]
 
 PATIENCE = 20
 """How often in a row another shape has to come before it is compiled too."""
@@ -91,7 +91,7 @@ class CompiledEngine(OptimizedEngine):
         with torch.inference_mode(False), torch.no_grad():
             factors = torch.tensor(optimizer.factors(step), dtype=torch.float64, device=self._place)
             kept = {node: own for node, own in buffers.items() if own}
-            arguments = parameters, state, kept, _channels_last(x), _channels_last(target), factors
+            arguments = parameters, state, kept, channels_last(x), channels_last(target), factors
             if function is not None:
                 result = function(*arguments)
             else:
@@ -121,11 +121,17 @@ class CompiledEngine(OptimizedEngine):
         mode: Mode,
     ) -> Callable[..., Result]:  # fmt: skip
         keep_results()
-        step = TrainingStep(
+        step = self.training_step(shape, loss, optimizer, mode)
+        return compiled(step, arguments, cuda_graphs=self._place.type == "cuda")
+
+    def training_step(
+        self, shape: tuple[int, ...], loss: LossSpec, optimizer: OptimizerSpec, mode: Mode
+    ) -> TrainingStep:
+        """What is compiled for batches of a shape."""
+        return TrainingStep(
             optimise(program(self._graph, shape)), self._stepped, loss, optimizer, mode,
             kind=self._kind, place=self._place,
         )  # fmt: skip
-        return compiled(step, arguments, cuda_graphs=self._place.type == "cuda")
 
 
 def _first_line(error: BaseException) -> str:
@@ -134,7 +140,7 @@ def _first_line(error: BaseException) -> str:
     return (str(inner).strip().splitlines() or [type(inner).__name__])[0]
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
     """`x` in the order of memory that the step's own values have."""
     return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
 

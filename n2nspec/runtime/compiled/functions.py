@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from n2nspec._lazy import torch
-from n2nspec.compiler.program import Activation, ConvOp, LayerOp, PoolOp, Program
+from n2nspec.compiler.program import Activation, ConvOp, LayerOp, PoolOp, Program, Source
 from n2nspec.layers._base import Mode, Needs, run
-from n2nspec.runtime.compiled.correlate import Correlation, interleave
+from n2nspec.runtime.compiled.correlate import Correlation, interleave, settled
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
-__all__ = ["Convolution", "Function", "LayerFunction", "MaxPooling"]
+__all__ = ["Convolution", "Function", "LayerFunction", "MaxPooling", "multiplies_windows"]
 
 Named = Mapping[str, "Tensor"]
 
@@ -86,6 +86,15 @@ class MaxPooling:
 SIGMOID = Activation(kind="sigmoid")
 
 
+def multiplies_windows(source: Source, needed: bool) -> bool:
+    """Whether the weights' gradient comes from the windows of a source, and not from the source itself.
+
+    `needed`: somebody wants the gradient of the source.
+    """
+    plain = all(axis.scale == 1 for axis in source.maps)
+    return plain and (not needed or any(axis.stride > 1 for axis in source.maps))
+
+
 class Convolution:
     """Convolutions of one or more sources, bias and activation.
 
@@ -95,19 +104,19 @@ class Convolution:
     """
 
     def __init__(
-        self, op: ConvOp, program: Program, kernel: tuple[int, int], needs: tuple[bool, ...], *, kind: dtype,
-        place: device,
+        self, op: ConvOp, program: Program, kernel: tuple[int, int], needs: tuple[bool, ...], *, kept: bool,
+        kind: dtype, place: device,
     ) -> None:  # fmt: skip
-        self.op, self.needs = op, needs
+        self.op, self.needs, self.kept = op, needs, kept
         out = op.shape[2], op.shape[3]
         self.forwards: list[Correlation] = []
         self.adjoints: list[Correlation] = []
         self.from_input: list[bool] = []
+        self.gathers = len(program.readers[op.name]) > 1  # the gradient is a sum, too long to do it twice
         for source, needed in zip(op.sources, needs, strict=True):
             _, _, height, width = program.shapes[source.value]
             adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
-            plain = all(m.scale == 1 for m in source.maps)
-            self.from_input.append(plain and (not needed or any(m.stride > 1 for m in source.maps)))
+            self.from_input.append(multiplies_windows(source, needed))
             self.forwards.append(
                 Correlation.make(source.maps, (height, width), out, source.channels, kernel, kind, place)
             )
@@ -139,12 +148,16 @@ class Convolution:
         for correlation, product in zip(self.forwards[1:], products[1:], strict=True):
             y = y + correlation.pixels(product, n)
         y = _activate(activation, _plus(y, bias))
+        if self.kept:
+            y = settled(y.contiguous())
         return y.permute(0, 3, 1, 2), (pictures, columns, y), {}
 
     def backward(self, weights: Named, saved: Any, gy: Tensor) -> tuple[Sequence[Tensor | None], Named]:
         pictures, columns, y = saved
         n, outputs, height, width = self.op.shape
         gy = _before_activation(self.op.activation, y, gy.permute(0, 2, 3, 1))
+        if self.gathers or any(self.from_input):
+            gy = settled(gy.contiguous())
         gxs: list[Tensor | None] = []
         gws: list[Tensor] = []
         rows = zip(

@@ -16,7 +16,14 @@ from n2nspec.compiler.program import ConvOp, LayerOp, Op, PoolOp, Program, Weigh
 from n2nspec.layers._base import Mode, Needs
 from n2nspec.losses import LossSpec
 from n2nspec.optim import OptimizerSpec
-from n2nspec.runtime.compiled.functions import Convolution, Function, LayerFunction, MaxPooling
+from n2nspec.runtime.compiled.correlate import settled
+from n2nspec.runtime.compiled.functions import (
+    Convolution,
+    Function,
+    LayerFunction,
+    MaxPooling,
+    multiplies_windows,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -52,21 +59,29 @@ class TrainingStep:
         self.program, self.shapes = program, shapes
         self.loss, self.optimizer, self.mode = loss, optimizer, mode
         self.wanted: set[str] = set()
-        self.functions: list[tuple[Op, Weights | None, Function]] = []
+        self.kept: set[str] = set()  # values that are multiplied as they are
+        owned: dict[str, dict[str, tuple[int, ...]]] = {}
         for op in program.ops:
-            weights: Weights | None = getattr(op, "weights", None)
-            own = _own(weights, shapes.get(weights.owner, {})) if weights else {}
-            needs = tuple(name in self.wanted for name in op.inputs)
-            if own or any(needs):
+            weights = _weights(op)
+            owned[op.name] = _own(weights, shapes.get(weights.owner, {})) if weights else {}
+            if owned[op.name] or not self.wanted.isdisjoint(op.inputs):
                 self.wanted.add(op.name)
-            self.functions.append((op, weights, self._function(op, own, needs, kind, place)))
+            if isinstance(op, ConvOp):
+                self.kept.update(
+                    source.value
+                    for source in op.sources
+                    if not multiplies_windows(source, source.value in self.wanted)
+                )
+        self.functions: list[tuple[Op, Weights | None, Function]] = [
+            (op, _weights(op), self._function(op, owned[op.name], kind, place)) for op in program.ops
+        ]
 
-    def _function(
-        self, op: Op, own: Mapping[str, tuple[int, ...]], needs: tuple[bool, ...], kind: dtype, place: device
-    ) -> Function:
+    def _function(self, op: Op, own: Mapping[str, tuple[int, ...]], kind: dtype, place: device) -> Function:
+        needs = tuple(name in self.wanted for name in op.inputs)
         if isinstance(op, ConvOp):
             height, width = own["weight"][2:]
-            return Convolution(op, self.program, (height, width), needs, kind=kind, place=place)
+            kept = op.name in self.kept
+            return Convolution(op, self.program, (height, width), needs, kept=kept, kind=kind, place=place)
         if isinstance(op, PoolOp):
             height, width = self.program.shapes[op.inputs[0]][2:]
             return MaxPooling(op, (height, width))
@@ -90,7 +105,8 @@ class TrainingStep:
                 own |= _own(weights, views.get(weights.owner, {}))
                 own |= _own(weights, buffers.get(weights.node, {}))
             xs = [values[name] for name in op.inputs]
-            values[op.name], saved[op.name], updates = function.forward(own, xs, self.mode)
+            value, saved[op.name], updates = function.forward(own, xs, self.mode)
+            values[op.name] = _kept(value) if op.name in self.kept else value
             for key, value in updates.items():
                 assert weights
                 changed.setdefault(weights.node, {})[weights.prefix + key] = value
@@ -119,6 +135,15 @@ class TrainingStep:
             node: {name: next(parts).view(shape) for name, shape in own.items()}
             for node, own in self.shapes.items()
         }
+
+
+def _weights(op: Op) -> Weights | None:
+    return getattr(op, "weights", None)
+
+
+def _kept(x: Tensor) -> Tensor:
+    """Pictures (N, C, H, W), settled in the order (N, H, W, C)."""
+    return settled(x.contiguous(memory_format=torch.channels_last))
 
 
 def _own(weights: Weights, named: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 In: requests for tensors, each with the first and the last moment at which it is needed. Out: views of one
 block of memory. Pictures with a border of zeros are kept apart and shared only with pictures of the same
-shape: only their inside is ever written, so the border stays zero without anybody clearing it.
+shape: only their inside is ever written, so the border stays zero without anybody clearing it. Where memory
+is scarce they may share it with anything, and their borders are cleared whenever they begin to be needed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from n2nspec._lazy import torch
+from n2nspec.compiler.recompute import Span, Timeline
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -25,15 +30,22 @@ ALIGNMENT = 64
 
 @dataclass(slots=True, eq=False)
 class Scratch:
-    """A contiguous tensor that is needed from `first` to `last`; `tensor` exists after `Buffers.allocate`."""
+    """A contiguous tensor that is needed from `first` to `last`; `tensor` exists after `Buffers.allocate`.
+
+    `spans` tells when exactly, if not all the time.
+    """
 
     shape: tuple[int, ...]
     first: int
     last: int
     dtype: dtype
     owner: str = ""
+    spans: tuple[Span, ...] = ()
     offset: int = 0
     tensor: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spans = self.spans or ((self.first, self.last),)
 
     @property
     def nbytes(self) -> int:
@@ -59,6 +71,7 @@ class Picture:
     pads: tuple[int, int, int, int]
     first: int
     last: int
+    spans: tuple[Span, ...]
     offset: int = 0
     padded: Tensor = field(init=False)
     inside: Tensor = field(init=False)
@@ -94,6 +107,20 @@ class Picture:
         """The picture as layers expect it: a view."""
         return self.inside.permute(0, 3, 1, 2)
 
+    def clear_border(self) -> None:
+        """Zeros around the picture, and in a channel that is there for speed."""
+        _, height, width, _ = self.storage_shape
+        above, below, left, right = self.pads
+        if self.stored != self.shape[1]:
+            self.whole[..., self.shape[1] :].zero_()
+        for strip in (
+            self.padded[:, :above], self.padded[:, height - below :],
+            self.padded[:, above : height - below, :left],
+            self.padded[:, above : height - below, width - right :],
+        ):  # fmt: skip
+            if strip.numel():
+                strip.zero_()
+
     def bind(self, storage: Tensor) -> None:
         _, c, h, w = self.shape
         above, _, left, _ = self.pads
@@ -118,21 +145,34 @@ class Picture:
 
 
 class Buffers:
-    """Collects requests, then lays them out."""
+    """Collects requests, then lays them out.
 
-    def __init__(self, kind: dtype, place: device) -> None:
+    Moments are those of a plan without recomputation; `timeline` says which they really are.
+    """
+
+    def __init__(self, kind: dtype, place: device, timeline: Timeline | None = None) -> None:
         self.dtype, self.device = kind, place
         self.bytes = 0
         """Of all memory together, once allocated."""
         self.owner = ""
         """The operation whose kernel asks for workspace now."""
+        self.cleared: dict[int, list[Picture]] = {}
+        """The pictures whose border has to be cleared at a moment."""
+        self._timeline = timeline
         self._scratch: list[Scratch] = []
         self._pictures: list[Picture] = []
         self._plain: list[tuple[Picture, Scratch]] = []
 
     def scratch(self, shape: tuple[int, ...], first: int, last: int, kind: dtype | None = None) -> Scratch:
         """A tensor of any contents."""
-        request = Scratch(shape, min(first, last), max(first, last), kind or self.dtype, self.owner)
+        return self._request(shape, self._spans(first, last), kind)
+
+    def _spans(self, first: int, last: int) -> tuple[Span, ...]:
+        first, last = min(first, last), max(first, last)
+        return self._timeline.work(first, last) if self._timeline else ((first, last),)
+
+    def _request(self, shape: tuple[int, ...], spans: tuple[Span, ...], kind: dtype | None = None) -> Scratch:
+        request = Scratch(shape, spans[0][0], spans[-1][1], kind or self.dtype, self.owner, spans)
         self._scratch.append(request)
         return request
 
@@ -140,12 +180,23 @@ class Buffers:
         self, shape: tuple[int, ...], pads: tuple[int, int, int, int], first: int, last: int
     ) -> Picture:
         """Pictures in a border of zeros."""
+        return self.picture_during(shape, pads, self._spans(first, last))
+
+    def picture_during(
+        self, shape: tuple[int, ...], pads: tuple[int, int, int, int], spans: tuple[Span, ...]
+    ) -> Picture:
+        """Pictures in a border of zeros, at these moments as they really are."""
         n, c, h, w = shape
-        request = Picture((n, c, h, w), pads, min(first, last), max(first, last))
-        if request.contiguous:  # nothing around it has to stay zero: it shares memory with anything
-            self._plain.append((request, self.scratch((n, h, w, c), first, last)))
-        else:
+        request = Picture((n, c, h, w), pads, spans[0][0], spans[-1][1], spans)
+        shared = self._timeline is not None and self._timeline.choice.shared
+        if shared or request.contiguous:  # it shares memory with anything
+            self._plain.append((request, self._request(request.storage_shape, spans)))
+        else:  # nothing else may be written around it
+            assert len(spans) == 1, "memory that stays apart is not given away in between"
             self._pictures.append(request)
+        if shared and not request.contiguous:
+            for begin, _ in spans:
+                self.cleared.setdefault(begin, []).append(request)
         return request
 
     def allocate(self) -> None:
@@ -186,18 +237,35 @@ def place(requests: Iterable[Scratch]) -> int:
     """Offsets without overlap for what is alive together, the largest first; returns the bytes in all.
 
     Greedy by size, as in Pisarchyk and Lee 2020, Efficient Memory Management for Deep Neural Net Inference,
-    section 5.2.
+    section 5.2. Each goes to the first gap that is large enough.
     """
-    placed: list[Scratch] = []
+    order = sorted(requests, key=lambda request: -request.nbytes)
+    most = max((len(request.spans) for request in order), default=1)
+    # of what has its place, by offset: where it begins and ends, and its spans, as many for each; one that
+    # ends before 0 meets nothing
+    table = np.zeros((len(order), 2 + 2 * most), dtype=np.int64)
     total = 0
-    for request in sorted(requests, key=lambda request: -request.nbytes):
-        offset = 0
-        alive = [p for p in placed if p.first <= request.last and request.first <= p.last]
-        for other in sorted(alive, key=lambda p: p.offset):
-            if offset + request.nbytes <= other.offset:
-                break
-            offset = max(offset, other.offset + other.nbytes)
-        request.offset = offset
-        placed.append(request)
-        total = max(total, offset + request.nbytes)
+    for count, request in enumerate(order):
+        placed = table[:count]
+        size = request.nbytes
+        alive = placed[_meet(placed, request.spans)]
+        begins, ends = alive[:, 0], np.maximum.accumulate(alive[:, 1])
+        free = np.concatenate(([0], ends))  # where one could begin: at 0, and after each
+        gaps = np.flatnonzero(free[:-1] + size <= begins)
+        request.offset = int(free[gaps[0]] if len(gaps) else free[-1])
+        row = int(np.searchsorted(placed[:, 0], request.offset, side="right"))
+        table[row + 1 : count + 1] = table[row:count].copy()
+        missing = [(0, -1)] * (most - len(request.spans))
+        spans = [moment for span in (*request.spans, *missing) for moment in span]
+        table[row] = [request.offset, request.offset + size, *spans]
+        total = max(total, request.offset + size)
     return total
+
+
+def _meet(placed: NDArray[np.int64], spans: tuple[Span, ...]) -> NDArray[np.bool_]:
+    """Which rows are needed while `spans` are."""
+    found = np.zeros(len(placed), dtype=np.bool_)
+    for column in range(2, placed.shape[1], 2):
+        for first, last in spans:
+            found |= (placed[:, column] <= last) & (first <= placed[:, column + 1])
+    return found

@@ -7,7 +7,8 @@ tile is still in the cache when it is multiplied.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,10 @@ from n2nspec.runtime.optimized.buffers import Buffers, Picture
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Correlation", "KernelMatrix", "pads_for"]
+__all__ = ["Call", "Correlation", "KernelMatrix", "pads_for"]
+
+Call = Callable[[], object]
+"""One operator on its arguments, which are all there."""
 
 TILE = 3 * 2**20
 """Bytes of columns at a time; more does not stay in a core's cache, much less pays for too many calls."""
@@ -59,33 +63,36 @@ class KernelMatrix:
             self.flat = buffers.scratch((prod(kernel), self.channels * outputs), when, when)
             self.phases = buffers.scratch((order, self.channels * outputs), when, when)
 
-    @property
-    def gradient(self) -> Tensor:
-        return self._gradient.tensor
-
-    def fill(self, weights: Tensor) -> Tensor:
-        """The matrix for these weights."""
-        matrix = self._own
-        if self.plain:
-            self._by_place(matrix).copy_(weights)
-            return matrix
-        flat, phases = self.flat.tensor, self.phases.tensor
-        flat.view(*self.kernel, self.channels, self.outputs).copy_(weights)
-        torch.mm(self.spread, flat, out=phases)
-        self._in_places(matrix).copy_(self._by_phase(phases))
-        return matrix
-
-    def collect(self, gradient: Tensor) -> None:
-        """The adjoint of `fill`: adds what stands in `gradient` to that of the weights."""
+    def bind(self) -> None:
+        """Makes the views, once memory is there."""
+        self.kernels, self.gradient = self._own, self._gradient.tensor
         if self.plain:
             view = self.gradient.view(self.outputs, *self.kernel, self.stored)
-            gradient.add_(view.permute(1, 2, 3, 0)[:, :, : self.channels])
+            self._to, self._from = self._by_place(self._own), view.permute(1, 2, 3, 0)[:, :, : self.channels]
+            return
+        view = self.gradient.view(*self.scales, self.outputs, *self.lengths, self.stored)
+        self._to = self._in_places(self._own)
+        self._from = view.permute(3, 4, 5, 0, 1, 2)[:, :, : self.channels]
+
+    def filled(self, weights: Tensor) -> Iterator[Call]:
+        """Calls that make the matrix of these weights, in `kernels`."""
+        if self.plain:
+            yield partial(self._to.copy_, weights)
             return
         flat, phases = self.flat.tensor, self.phases.tensor
-        view = self.gradient.view(*self.scales, self.outputs, *self.lengths, self.stored)
-        self._by_phase(phases).copy_(view.permute(3, 4, 5, 0, 1, 2)[:, :, : self.channels])
-        torch.mm(self.spread.t(), phases, out=flat)
-        gradient.add_(flat.view(*self.kernel, self.channels, self.outputs))
+        yield partial(flat.view(*self.kernel, self.channels, self.outputs).copy_, weights)
+        yield partial(torch.mm, self.spread, flat, out=phases)
+        yield partial(self._to.copy_, self._by_phase(phases))
+
+    def collected(self, gradient: Tensor) -> Iterator[Call]:
+        """The adjoint of `filled`: adds what stands in the matrix' gradient to that of the weights."""
+        if self.plain:
+            yield partial(gradient.add_, self._from)
+            return
+        flat, phases = self.flat.tensor, self.phases.tensor
+        yield partial(self._by_phase(phases).copy_, self._from)
+        yield partial(torch.mm, self.spread.t(), phases, out=flat)
+        yield partial(gradient.add_, flat.view(*self.kernel, self.channels, self.outputs))
 
     def _by_place(self, matrix: Tensor) -> Tensor:
         """(kH, kW, C, O)"""
@@ -113,7 +120,7 @@ class Correlation:
 
     def __init__(
         self, buffers: Buffers, picture: Picture, maps: tuple[AxisMap, AxisMap], out: tuple[int, int],
-        outputs: int, when: int, *, shifted: bool, keep_until: int | None = None,
+        outputs: int, when: int, *, shifted: bool, keep_until: int | None = None, refilled: bool = False,
     ) -> None:  # fmt: skip
         n, _, height, width = picture.shape
         self.picture, self.maps, self.outputs = picture, maps, outputs
@@ -122,7 +129,8 @@ class Correlation:
         self.scale = maps[0].scale * maps[1].scale
         self.lengths = maps[0].length, maps[1].length
         self.shifted = shifted
-        self.kept = keep_until is not None
+        # refilled, they are the same columns in one piece: sums in tiles would round differently
+        self.kept = keep_until is not None and not refilled
         if shifted:
             assert maps[0].stride == maps[1].stride == 1
             self.pitch = picture.storage_shape[1:3]
@@ -132,7 +140,8 @@ class Correlation:
         else:
             self.pitch = self.count
             self.depth = prod(self.lengths) * picture.stored
-            self.tiles = _tiles(n, self.count, self.depth * buffers.dtype.itemsize, whole=self.kept)
+            row = self.depth * buffers.dtype.itemsize
+            self.tiles = _tiles(n, self.count, row, whole=keep_until is not None)
             most = max((b - a) * (d - c) for a, b, c, d in self.tiles) * self.count[1]
             self.direct = picture.contiguous and self._whole()
             if not self.direct:
@@ -152,9 +161,10 @@ class Correlation:
         if self.shifted:
             self._bind_shifts()
             return
-        self._parts: list[tuple[Tensor, Tensor | None, Tensor | None, slice]] = []
+        # columns of a tile, the calls that copy windows into them, the rows that they are
+        self._parts: list[tuple[Tensor, tuple[Call, ...], slice]] = []
         if self.direct:
-            self._parts.append((self.picture.matrix, None, None, slice(0, self.rows)))
+            self._parts.append((self.picture.matrix, (), slice(0, self.rows)))
             return
         windows = self.picture.windows(
             (self.grids[0].first, self.grids[1].first), self.count,
@@ -166,7 +176,8 @@ class Correlation:
             count = (b - a) * (d - c) * self.count[1]
             columns = self._columns.tensor[:count]
             view = windows[a:b, c:d]
-            self._parts.append((columns, columns.view(view.shape), view, slice(start, start + count)))
+            fill = partial(columns.view(view.shape).copy_, view)
+            self._parts.append((columns, (fill,), slice(start, start + count)))
             start += count
 
     def _bind_shifts(self) -> None:
@@ -187,46 +198,44 @@ class Correlation:
                 (slice(start, stop), [pixels[start + offset : stop + offset] for offset in self._offsets])
             )
 
-    def tiled(self, *, fill: bool = True) -> Iterator[tuple[Tensor, slice]]:
-        """The columns of each tile with the rows that they are; `fill` is False for those that were kept."""
-        for columns, shaped, windows, rows in self._parts:
-            if fill and shaped is not None and windows is not None:
-                shaped.copy_(windows)
-            yield columns, rows
-
-    def multiply(self, kernels: Tensor, product: Tensor, bias: Tensor | None = None) -> None:
+    def multiplied(self, kernels: Tensor, product: Tensor, bias: Tensor | None = None) -> Iterator[Call]:
         """The product of all windows with the kernels, and a bias for every channel of every phase."""
-        if self.shifted:
-            places = kernels.view(len(self._offsets), self.picture.stored, -1)
-            for rows, shifts in self._shifts:
-                part = product[rows]
-                if bias is None:
-                    torch.mm(shifts[0], places[0], out=part)
-                else:
-                    torch.addmm(bias, shifts[0], places[0], out=part)
-                for pixels, place in zip(shifts[1:], places[1:], strict=True):
-                    part.addmm_(pixels, place)
+        if not self.shifted:
+            for columns, fill, rows in self._parts:
+                yield from fill
+                yield _product(columns, kernels, product[rows], bias)
             return
-        for columns, rows in self.tiled():
-            if bias is None:
-                torch.mm(columns, kernels, out=product[rows])
-            else:
-                torch.addmm(bias, columns, kernels, out=product[rows])
+        places = kernels.view(len(self._offsets), self.picture.stored, -1).unbind()
+        for rows, shifts in self._shifts:
+            part = product[rows]
+            yield _product(shifts[0], places[0], part, bias)
+            for pixels, place in zip(shifts[1:], places[1:], strict=True):
+                yield partial(part.addmm_, pixels, place)
 
-    def collect(self, pixels: Tensor, gradient: Tensor, kernels: Tensor | None, product: Tensor) -> None:
+    def correlated(self, pixels: Tensor, gradient: Tensor) -> Iterator[Call]:
+        """The transposed gradient of the kernels that turn the windows into `pixels`."""
+        for index, (columns, fill, rows) in enumerate(self._parts):
+            if not self.kept:
+                yield from fill
+            yield partial(gradient.addmm_, pixels[rows].t(), columns, beta=float(index > 0))
+
+    def collected(
+        self, pixels: Tensor, gradient: Tensor, kernels: Tensor | None, product: Tensor
+    ) -> Iterator[Call]:
         """The transposed gradient of the kernels that give `pixels`, and with kernels the product.
 
         Windows that are copied serve both before they are given up. Shifted ones need `pixels` as a matrix of
         the same pitch, whose border is zero, so that what stands there counts nothing.
         """
         if not self.shifted:
-            for index, (columns, rows) in enumerate(self.tiled()):
+            for index, (columns, fill, rows) in enumerate(self._parts):
+                yield from fill
                 if kernels is not None:
-                    torch.mm(columns, kernels, out=product[rows])
-                gradient.addmm_(pixels[rows].t(), columns, beta=float(index > 0))
+                    yield _product(columns, kernels, product[rows])
+                yield partial(gradient.addmm_, pixels[rows].t(), columns, beta=float(index > 0))
             return
         if kernels is not None:
-            self.multiply(kernels, product)
+            yield from self.multiplied(kernels, product)
         stored = self.picture.stored
         own = self.picture.matrix
         # from where the first pixel of `pixels` stands, windows begin as many pixels further
@@ -236,9 +245,10 @@ class Correlation:
             first, last = max(0, -shift), min(len(pixels), len(own) - shift)
             for start in range(first, last, self.tile):
                 stop = min(start + self.tile, last)
-                block.addmm_(
-                    pixels[start:stop].t(), own[start + shift : stop + shift], beta=float(start > first)
-                )
+                yield partial(
+                    block.addmm_, pixels[start:stop].t(), own[start + shift : stop + shift],
+                    beta=float(start > first),
+                )  # fmt: skip
 
     def align(self, pixels: Picture) -> None:
         """Names the picture whose pixels `collect` will be given: window 0 is its first inner pixel's."""
@@ -261,6 +271,10 @@ class Correlation:
                         columns.delays[q] : columns.delays[q] + columns.counts[q], r, q,
                     ]  # fmt: skip
                     yield part, (slice(r, None, s_h), slice(q, None, s_w))
+
+
+def _product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> Call:
+    return partial(torch.mm, a, b, out=out) if bias is None else partial(torch.addmm, bias, a, b, out=out)
 
 
 def _tiles(n: int, count: tuple[int, int], row_bytes: int, *, whole: bool) -> list[tuple[int, int, int, int]]:

@@ -8,12 +8,13 @@ its backward keeps its instance to itself.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from n2nspec._lazy import torch
 from n2nspec.compiler.passes import optimise
 from n2nspec.compiler.program import program
+from n2nspec.compiler.recompute import Recomputation
 from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import Mode
 from n2nspec.losses import LossSpec
@@ -45,13 +46,15 @@ class OptimizedEngine:
             for node in graph.nodes
             if node.parameters
         }
+        self.recompute: Callable[[tuple[int, ...]], Recomputation | None] | None = None
+        """What training steps on an input of some shape do not keep; None where memory has no limit."""
         self._free: OrderedDict[tuple[Any, ...], list[Instance]] = OrderedDict()
 
     def _take(self, shape: tuple[int, ...], *, backward: bool, input_gradient: bool) -> Instance:
         key = shape, backward, input_gradient
         pool = self._free.setdefault(key, [])
         self._free.move_to_end(key)
-        while len(self._free) > KEPT:
+        while len(self._free) > (KEPT if self.recompute is None else 1):
             self._free.popitem(last=False)
         return pool.pop() if pool else self.instance(shape, backward=backward, input_gradient=input_gradient)
 
@@ -60,10 +63,12 @@ class OptimizedEngine:
     ) -> Instance:
         """Kernels and buffers of their own for one input shape; without `passes`, the layers as written."""
         written = program(self._graph, shape)
+        stepping = backward and not input_gradient and passes
+        recompute = self.recompute(shape) if self.recompute and stepping else None
         with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
             return Instance(
                 optimise(written) if passes else written, self._graph, self._parameters, kind=self._kind,
-                place=self._place, backward=backward, input_gradient=input_gradient,
+                place=self._place, backward=backward, input_gradient=input_gradient, recompute=recompute,
             )  # fmt: skip
 
     def _give_back(

@@ -6,21 +6,25 @@ memory at every call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING
 
+from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap
 from n2nspec.compiler.plan import PlannedBuffer
 from n2nspec.compiler.program import ConvOp, LayerOp, Op, PoolOp, Program
+from n2nspec.compiler.recompute import INPUT, Recomputation, Timeline
 from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import Mode, Needs
 from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
+from n2nspec.runtime.optimized.convolution import ConvKernel
 from n2nspec.runtime.optimized.correlate import pads_for
-from n2nspec.runtime.optimized.kernels import ConvKernel, Kernel, LayerKernel, PoolKernel, Values
+from n2nspec.runtime.optimized.kernels import Kernel, LayerKernel, PoolKernel, Values
 
 if TYPE_CHECKING:
-    from torch import Tensor, device, dtype
+    from torch import Generator, Tensor, device, dtype
 
 __all__ = ["Instance"]
 
@@ -34,15 +38,16 @@ class Instance:
     Args:
         parameters: their shapes, by owner and name.
         backward: whether backward passes will be asked for, and `input_gradient` whether that of the input.
+        recompute: what is not kept from the forward pass to the backward pass; None keeps everything.
     """
 
     def __init__(
         self, program: Program, graph: ShapedGraph, parameters: Mapping[str, Mapping[str, tuple[int, ...]]],
-        *, kind: dtype, place: device, backward: bool, input_gradient: bool, keep_columns: bool = True,
+        *, kind: dtype, place: device, backward: bool, input_gradient: bool,
+        recompute: Recomputation | None = None,
     ) -> None:  # fmt: skip
         self.program = program
         self.values = Values()
-        self.buffers = Buffers(kind, place)
         ops = program.ops
         count = len(ops)
         wanted = {program.input_name} if input_gradient else set()
@@ -54,21 +59,13 @@ class Instance:
             if owned or any(name in wanted for name in op.inputs):
                 wanted.add(op.name)
         self.wanted = wanted if backward else set()
-        made = {program.input_name: 0, **{op.name: index for index, op in enumerate(ops)}}
+        self.timeline = timeline = Timeline(program, self.wanted, recompute)
+        self.buffers = Buffers(kind, place, timeline)
+        pictured = timeline.pictured
         after = {op.name: 2 * count - index for index, op in enumerate(ops)}  # when its backward runs
-        last = {name: made[name] for name in made}
-        pictured: set[str] = set()
         pads: dict[str, Pads] = {}
         gradient_pads: dict[str, Pads] = {}
-        for index, op in enumerate(ops):
-            fused = isinstance(op, (ConvOp, PoolOp))
-            if fused:
-                pictured |= {op.name, *op.inputs}
-            for name in op.inputs:
-                saves = op.name in self.wanted and fused
-                last[name] = max(last[name], after[op.name] if saves else index)
-            if op.name in self.wanted and fused:
-                last[op.name] = max(last[op.name], after[op.name])
+        for op in ops:
             if isinstance(op, ConvOp):
                 for source in op.sources:
                     size, out = program.shapes[source.value][-2:], op.shape[-2:]
@@ -78,24 +75,14 @@ class Instance:
                     ):
                         adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
                         _widen(gradient_pads, op.name, _pads(adjoint, out, size))
-        last[program.output] = 2 * count + 1
-        for op in ops:
-            if isinstance(op, LayerOp) and op.name in self.wanted:  # it may keep any input or its output
-                for name in (*op.inputs, op.name):
-                    last[name] = max(last[name], after[op.name])
-        # A layer may hand on a view, of its input or of its gradient: one lives as long as the other.
-        for op in reversed(ops):
-            if isinstance(op, LayerOp) and op.name not in pictured:
-                for name in op.inputs:
-                    last[name] = max(last[name], last[op.name])
+        # A layer may hand on a view of its gradient: one lives as long as the other.
         dies = {program.input_name: 2 * count + 1}
         for op in ops:
             views = [dies[name] for name in op.inputs if isinstance(op, LayerOp) and name not in pictured]
             dies[op.name] = max([after[op.name], *views])
-        for name in (value for value in made if value in pictured):
-            shape = program.shapes[name]
-            until = last[name]
-            self.values.pictures[name] = self.buffers.picture(shape, pads.get(name, NONE), made[name], until)
+        for name in (value for value in timeline.index if value in pictured):
+            shape, spans = program.shapes[name], timeline.values[name]
+            self.values.pictures[name] = self.buffers.picture_during(shape, pads.get(name, NONE), spans)
             if name in self.wanted:
                 readers = [after[op.name] for op in program.readers[name] if op.name in self.wanted]
                 born = min(readers, default=count) if name != program.output else count
@@ -103,16 +90,20 @@ class Instance:
                     shape, gradient_pads.get(name, NONE), born, dies[name]
                 )
         self.kernels = [
-            self._kernel(op, index, after[op.name], graph, parameters, keep_columns)
-            for index, op in enumerate(ops)
+            self._kernel(op, index, after[op.name], graph, parameters) for index, op in enumerate(ops)
         ]
+        self.again = {index: self.kernels[index] for index in timeline.again if index != INPUT}
+        """The kernels that run forward a second time."""
+        self.changed: dict[str, dict[str, Tensor]] = {}
+        """The buffers of layers that the newest forward pass changed, by node."""
+        self._pass: _Pass | None = None
         self.buffers.allocate()
         for kernel in self.kernels:
             kernel.bind()
 
     def _kernel(
         self, op: Op, now: int, then: int, graph: ShapedGraph,
-        parameters: Mapping[str, Mapping[str, tuple[int, ...]]], keep_columns: bool,
+        parameters: Mapping[str, Mapping[str, tuple[int, ...]]],
     ) -> Kernel:  # fmt: skip
         self.buffers.owner = op.name
         needs = tuple(name in self.wanted for name in op.inputs)
@@ -121,7 +112,7 @@ class Instance:
             shape = parameters[op.weights.owner][f"{op.weights.prefix}weight"]
             return ConvKernel(
                 op, self.values, self.buffers, (shape[2], shape[3]), now, then if backward else None,
-                needs_inputs=needs, keep_columns=keep_columns,
+                needs_inputs=needs, keep_columns=op.name not in self.timeline.choice.columns,
             )  # fmt: skip
         if isinstance(op, PoolOp):
             return PoolKernel(op, self.values, self.buffers, now, then, needs_input=backward and needs[0])
@@ -149,14 +140,21 @@ class Instance:
     def forward(self, tensors: Tensors, x: Tensor, mode: Mode) -> Tensor:
         """The output, in a buffer that the next call overwrites."""
         self.values.forget()
+        self._pass = _Pass(x, mode) if self.timeline.again else None
+        self._clear(0)
         self.values.put(self.program.input_name, x)
-        for kernel in self.kernels:
-            kernel.forward(tensors, mode, keep=kernel.op.name in self.wanted)
+        for index, kernel in enumerate(self.kernels):
+            if index:
+                self._clear(index)
+            if self._pass and index in self.again:
+                self._pass.remember(index, kernel.op)
+            kept = kernel.op.name in self.wanted and index not in self.again
+            kernel.forward(tensors, mode, keep=kept)
+            self._release(index)
+        self.changed = self._changes()
         return self.values.nchw(self.program.output)
 
-    @property
-    def changed(self) -> dict[str, dict[str, Tensor]]:
-        """The buffers of layers that the newest forward pass changed, by node."""
+    def _changes(self) -> dict[str, dict[str, Tensor]]:
         found: dict[str, dict[str, Tensor]] = {}
         for kernel in self.kernels:
             if isinstance(kernel, LayerKernel) and kernel.changed:
@@ -170,12 +168,68 @@ class Instance:
     def begin_backward(self) -> None:
         """Forgets the gradients of an earlier pass."""
         self.values.written.clear()
+        self._clear(len(self.kernels))
 
     def backward(self, tensors: Tensors, gradients: Tensors) -> None:
         """Adds to the parameters' gradients, once the output's stands in its place."""
-        for kernel in reversed(self.kernels):
-            if kernel.op.name in self.wanted:
-                kernel.backward(tensors, gradients)
+        for moment, kind, index in self.timeline.calls:
+            self._clear(moment)
+            if kind == "backward":
+                self.kernels[index].backward(tensors, gradients)
+                self.values.loose_gradients.pop(self.program.ops[index].name, None)
+            else:
+                self._recompute(index, tensors)
+            self._release(moment)
+        self._pass = None
+
+    def _recompute(self, index: int, tensors: Tensors) -> None:
+        assert self._pass is not None
+        if index == INPUT:
+            self.values.put(self.program.input_name, self._pass.x)
+            return
+        kernel = self.again[index]
+        with self._pass.same_numbers(index):
+            kernel.forward(tensors, self._pass.mode, keep=kernel.op.name in self.wanted)
+
+    def _clear(self, moment: int) -> None:
+        for picture in self.buffers.cleared.get(moment, ()):
+            picture.clear_border()
+
+    def _release(self, moment: int) -> None:
+        """Lets go of what no kernel reads after this moment."""
+        for name in self.timeline.releases.get(moment, ()):
+            self.values.loose.pop(name, None)
+
+
+class _Pass:
+    """What has to be known of a forward pass to compute parts of it again."""
+
+    def __init__(self, x: Tensor, mode: Mode) -> None:
+        self.x, self.mode = x, mode
+        self._states: dict[int, Tensor] = {}
+
+    def remember(self, index: int, op: Op) -> None:
+        """Where the random numbers stand before an operation that may draw some."""
+        if self.mode.training and isinstance(op, LayerOp) and op.layer.is_modal():
+            self._states[index] = self._generator.get_state()
+
+    @contextmanager
+    def same_numbers(self, index: int) -> Iterator[None]:
+        """The random numbers that operation `index` drew; those to come are the same afterwards."""
+        state = self._states.pop(index, None)
+        if state is None:
+            yield
+            return
+        now = self._generator.get_state()
+        self._generator.set_state(state)
+        try:
+            yield
+        finally:
+            self._generator.set_state(now)
+
+    @property
+    def _generator(self) -> Generator:
+        return self.mode.generator or torch.default_generator
 
 
 def _planned(
@@ -183,7 +237,7 @@ def _planned(
 ) -> PlannedBuffer:
     return PlannedBuffer(
         role=role, of=name, shape=shape, dtype=str(kind).removeprefix("torch."), first=request.first,
-        last=request.last, offset=request.offset, bytes=prod(shape) * kind.itemsize,
+        last=request.last, spans=request.spans, offset=request.offset, bytes=prod(shape) * kind.itemsize,
     )  # fmt: skip
 
 

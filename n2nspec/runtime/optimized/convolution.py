@@ -1,0 +1,343 @@
+"""Convolutions on planned buffers: a list of calls forward and one backward, made once and run at every step.
+
+In: a convolution of a program, and the pictures of the values around it. Out: `ConvKernel`. All memory stays
+where it is, so that every view of it is made once, when the kernel is bound to its memory and when the
+parameters have moved; a step then does nothing but call torch's operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING
+
+from n2nspec._lazy import torch
+from n2nspec.compiler.program import Activation, ConvOp, Source
+from n2nspec.layers._base import Mode
+from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
+from n2nspec.runtime.optimized.correlate import Call, Correlation, KernelMatrix
+from n2nspec.runtime.optimized.kernels import Kernel, Values
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ConvKernel"]
+
+Tensors = Mapping[str, Mapping[str, "Tensor"]]
+
+SHIFTED_FORWARD = 16
+SHIFTED_BACKWARD = 64
+"""Channels from which on shifted pixels beat copied windows; measured, see `Correlation`."""
+
+
+class ConvKernel(Kernel):
+    """Convolutions of one or more sources, bias and activation.
+
+    Backward builds the windows of the output's gradient once and multiplies them twice: by the flipped
+    kernels for the input's gradient, and by the input for the weights'. Only where the stride is more than 1,
+    or nobody wants the input's gradient, the weights' comes from the windows of the input.
+    """
+
+    op: ConvOp
+
+    def __init__(
+        self, op: ConvOp, values: Values, buffers: Buffers, kernel: tuple[int, int], now: int,
+        then: int | None, *, needs_inputs: tuple[bool, ...], keep_columns: bool,
+    ) -> None:  # fmt: skip
+        self.op, self.values = op, values
+        n, outputs, height, width = op.shape
+        self.out = values.pictures[op.name]
+        self.forwards = [
+            _Forward(op, source, index, values, buffers, kernel, now,
+                     then if then is not None and self.from_input(source, needed) else None, keep_columns)
+            for index, (source, needed) in enumerate(zip(op.sources, needs_inputs, strict=True))
+        ]  # fmt: skip
+        first = self.forwards[0]
+        several = len(self.forwards) > 1
+        self.in_place = several if first.correlation.scale > 1 else first.scratch is None
+        """Whether the value before its activation stands where the value belongs."""
+        self.bias = buffers.scratch((first.correlation.scale * outputs,), now, now)
+        activation = op.activation
+        self.scaled: Scratch | None = None
+        if activation and activation.kind == "leaky_relu" and self.in_place:
+            self.scaled = buffers.scratch((n, height, width, outputs), now, now)
+        self.bound_to: Tensor | None = None
+        """The weights that the calls of the forward pass were made for; below, those of the backward pass."""
+        self.backwards: list[_Backward] = []
+        if then is None:
+            return
+        gradient = self.gradient = values.gradient_pictures[op.name]
+        self.backwards = [
+            _Backward(source, forward, values, buffers, kernel, gradient, then, needed=needed)
+            for source, forward, needed in zip(op.sources, self.forwards, needs_inputs, strict=True)
+        ]
+        self.copy = None
+        if not gradient.contiguous and any(part.own for part in self.backwards):
+            self.copy = buffers.scratch((n * height * width, outputs), then, then)
+        self.slope: Scratch | None = None
+        if activation and activation.kind != "sigmoid":
+            # it has served before these are filled
+            later = [self.copy, *(scratch for part in self.backwards for scratch in part.scratches)]
+            numbers = n * height * width * gradient.stored
+            large = [scratch for scratch in later if scratch and prod(scratch.shape) >= numbers]
+            self.slope = large[0] if large else buffers.scratch((numbers,), then, then)
+        self.sums = buffers.scratch((gradient.stored,), then, then)
+        self.backward_bound_to: tuple[Tensor, Tensor] | None = None
+
+    @staticmethod
+    def from_input(source: Source, needed: bool) -> bool:
+        """Whether the weights' gradient comes from windows of the input."""
+        plain = all(m.scale == 1 for m in source.maps)
+        return plain and (not needed or any(m.stride > 1 for m in source.maps))
+
+    def bind(self) -> None:
+        for forward in self.forwards:
+            forward.bind()
+        for backward in self.backwards:
+            backward.bind()
+
+    def _weights(self, tensors: Tensors, owner: str) -> tuple[Tensor, Tensor | None]:
+        """The kernel as it is kept, and the bias."""
+        weights = self.op.weights
+        given = tensors[owner]
+        return given[f"{weights.prefix}weight"], given[f"{weights.prefix}bias"] if self.op.bias else None
+
+    def _parts(self, weight: Tensor) -> Iterator[Tensor]:
+        """The kernel as (kH, kW, C, O), source by source."""
+        order = (2, 3, 0, 1) if self.op.transposed else (2, 3, 1, 0)
+        w, start = weight.permute(order), 0
+        for source in self.op.sources:
+            yield w[:, :, start : start + source.channels]
+            start += source.channels
+
+    def forward(self, tensors: Tensors, mode: Mode, *, keep: bool) -> None:
+        weight, bias = self._weights(tensors, self.op.weights.node)
+        if self.bound_to is not weight:
+            self.bound_to = weight
+            with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
+                self.forward_calls = list(self._forward_calls(weight, bias))
+        for call in self.forward_calls:
+            call()
+
+    def _forward_calls(self, weight: Tensor, bias: Tensor | None) -> Iterator[Call]:
+        op, parts = self.op, list(self._parts(weight))
+        total: Tensor | None = None  # (N, H, W, O), of the sources so far
+        for index, (part, forward) in enumerate(zip(parts, self.forwards, strict=True)):
+            correlation, product = forward.correlation, forward.product
+            yield from forward.matrix.filled(part)
+            added = None
+            if bias is not None and index == 0:
+                added = bias
+                if correlation.scale > 1:
+                    added = self.bias.tensor
+                    yield partial(added.view(correlation.scale, -1).copy_, bias)
+            yield from correlation.multiplied(forward.matrix.kernels, product, added)
+            if correlation.scale == 1:
+                first = correlation.view(product)[:, :, :, 0, 0]
+                if total is not None:
+                    yield partial(total.add_, first)
+                else:
+                    total = first
+                continue
+            phases = list(correlation.phases(product))
+            if total is None and len(self.forwards) == 1:
+                yield from self._activated_phases(product, phases)
+                return
+            put = "copy_" if total is None else "add_"
+            total = self.out.inside if total is None else total
+            for phase, (rows, columns) in phases:
+                yield partial(getattr(total[:, rows, columns], put), phase)
+        assert total is not None
+        if op.activation is None and self.in_place:
+            return
+        if self.scaled is None:
+            yield from _activated(op.activation, total, self.out.inside)
+        elif op.activation is not None:
+            yield partial(torch.mul, total, op.activation.slope, out=self.scaled.tensor)
+            yield partial(torch.maximum, total, self.scaled.tensor, out=self.out.inside)
+
+    def _activated_phases(
+        self, product: Tensor, phases: list[tuple[Tensor, tuple[slice, slice]]]
+    ) -> Iterator[Call]:
+        activation = self.op.activation
+        if activation and activation.kind == "sigmoid":  # in one piece, that is faster
+            yield partial(torch.sigmoid, product, out=product)
+            activation = None
+        for part, (rows, columns) in phases:
+            out = self.out.inside[:, rows, columns]
+            yield from _activated(activation, part, out)
+
+    def backward(self, tensors: Tensors, gradients: Tensors) -> None:
+        weight, _ = self._weights(tensors, self.op.weights.node)
+        gw, gb = self._weights(gradients, self.op.weights.owner)
+        bound_to = self.backward_bound_to
+        if bound_to is None or bound_to[0] is not weight or bound_to[1] is not gw:
+            self.backward_bound_to = weight, gw
+            with torch.inference_mode(False):
+                self._bind_backward(weight, gw, gb)
+        for call in self.first_calls:
+            call()
+        for part in self.backwards:
+            for call in part.calls:
+                call()
+            if part.target is not None:
+                for call in part.puts if self.values.first(part.target) else part.adds:
+                    call()
+
+    def _bind_backward(self, weight: Tensor, gw: Tensor, gb: Tensor | None) -> None:
+        picture = self.gradient
+        self.first_calls = list(self._before_activation())
+        matrix = picture.matrix if picture.contiguous else None
+        if self.copy is not None:
+            matrix = self.copy.tensor
+            self.first_calls.append(partial(matrix.view(picture.inside.shape).copy_, picture.inside))
+        if gb is not None:  # the border is zero
+            sums = self.sums.tensor
+            self.first_calls.append(partial(torch.sum, picture.matrix, 0, out=sums))
+            self.first_calls.append(partial(gb.add_, sums[: self.op.shape[1]]))
+        for part, w, g in zip(self.backwards, self._parts(weight), self._parts(gw), strict=True):
+            part.bind_weights(w, g, matrix)
+
+    def _before_activation(self) -> Iterator[Call]:
+        """Turns the gradient of the value into that before the activation, in place."""
+        activation = self.op.activation
+        if activation is None:
+            return
+        gy, y = self.gradient.whole, self.out.whole
+        if activation.kind == "sigmoid":
+            yield partial(gy.mul_, y)
+            yield partial(gy.addcmul_, gy, y, value=-1)
+            return
+        assert self.slope is not None
+        slope = self.slope.tensor.view(-1)[: gy.numel()].view(gy.shape)
+        # 1 or 0, as numbers: ten times as fast as a choice by a mask
+        yield partial(torch.gt, y, 0, out=slope)
+        if activation.kind == "leaky_relu":
+            yield partial(slope.mul_, 1 - activation.slope)
+            yield partial(slope.add_, activation.slope)
+        yield partial(gy.mul_, slope)
+
+
+class _Forward:
+    """The forward pass of one source."""
+
+    def __init__(
+        self, op: ConvOp, source: Source, index: int, values: Values, buffers: Buffers,
+        kernel: tuple[int, int], now: int, keep_until: int | None, keep_columns: bool,
+    ) -> None:  # fmt: skip
+        x, out = values.pictures[source.value], values.pictures[op.name]
+        outputs, size = op.shape[1], (op.shape[2], op.shape[3])
+        unit = all(m.stride == 1 for m in source.maps)
+        shifted = unit and keep_until is None and x.stored >= SHIFTED_FORWARD and _long(source)
+        self.correlation = Correlation(
+            buffers, x, source.maps, size, outputs, now, shifted=shifted,
+            keep_until=keep_until, refilled=not keep_columns,
+        )  # fmt: skip
+        self.matrix = KernelMatrix(buffers, source.maps, kernel, x, outputs, now)
+        at_once = out.contiguous and self.correlation.scale == 1 and not shifted
+        self.scratch: Scratch | None = None
+        if not at_once or index:
+            shape = self.correlation.rows, self.correlation.scale * outputs
+            self.scratch = buffers.scratch(shape, now, now)
+        self._out = out
+
+    def bind(self) -> None:
+        self.correlation.bind()
+        self.matrix.bind()
+        self.product = self.scratch.tensor if self.scratch else self._out.matrix
+
+
+class _Backward:
+    """The backward pass of one source: calls that end with the gradient of the input, as phases."""
+
+    def __init__(
+        self, source: Source, forward: _Forward, values: Values, buffers: Buffers,
+        kernel: tuple[int, int], gradient: Picture, then: int, *, needed: bool,
+    ) -> None:  # fmt: skip
+        x = self.x = values.pictures[source.value]
+        self.forward, self.needed = forward, needed
+        self.target = source.value if needed else None
+        self.own: KernelMatrix | None = None
+        if ConvKernel.from_input(source, needed):
+            self.own = KernelMatrix(buffers, source.maps, kernel, x, gradient.shape[1], then)
+        self.correlation: Correlation | None = None
+        self.scratches: list[Scratch | None] = []
+        """What is filled after the gradient before the activation stands."""
+        if self.own and not needed:
+            return
+        adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
+        same = x.storage_shape[1:3] == gradient.storage_shape[1:3] and x.stored == source.channels
+        wide = min(gradient.stored, x.stored) >= SHIFTED_BACKWARD
+        correlation = self.correlation = Correlation(
+            buffers, gradient, adjoint, (x.shape[2], x.shape[3]), source.channels, then,
+            shifted=same and not self.own and all(m.stride == 1 for m in adjoint) and wide,
+        )  # fmt: skip
+        correlation.align(x)
+        self.matrix = KernelMatrix(buffers, adjoint, kernel, gradient, source.channels, then)
+        self.product = buffers.scratch((correlation.rows, correlation.scale * source.channels), then, then)
+        self.copy: Scratch | None = None
+        if not self.own and not x.contiguous and not correlation.shifted:
+            pixels = x.shape[0] * x.shape[2] * x.shape[3]
+            self.copy = buffers.scratch((pixels, source.channels), then, then)
+        self.scratches = [self.product, self.copy]
+        self.target_picture = values.gradient_pictures[source.value] if needed else None
+
+    def bind(self) -> None:
+        if self.own:
+            self.own.bind()
+        self.puts: list[Call] = []
+        self.adds: list[Call] = []
+        if self.correlation is None:
+            return
+        self.correlation.bind()
+        self.matrix.bind()
+        if self.target_picture is not None:
+            target = self.target_picture.inside
+            for part, (rows, columns) in self.correlation.phases(self.product.tensor):
+                self.puts.append(partial(target[:, rows, columns].copy_, part))
+                self.adds.append(partial(target[:, rows, columns].add_, part))
+
+    def bind_weights(self, weight: Tensor, gradient: Tensor, matrix_of_gy: Tensor | None) -> None:
+        """Makes the calls for these weights, (kH, kW, C, O), and their gradients."""
+        self.calls = list(self._calls(weight, gradient, matrix_of_gy))
+
+    def _calls(self, weight: Tensor, gradient: Tensor, matrix_of_gy: Tensor | None) -> Iterator[Call]:
+        if self.own:
+            assert matrix_of_gy is not None
+            forward = self.forward.correlation
+            yield from forward.correlated(matrix_of_gy, self.own.gradient)
+            yield from self.own.collected(gradient)
+        if self.correlation is None:
+            return
+        if self.needed:
+            yield from self.matrix.filled(weight.transpose(2, 3))
+        kernels = self.matrix.kernels if self.needed else None
+        if self.own:
+            assert kernels is not None
+            yield from self.correlation.multiplied(kernels, self.product.tensor)
+            return
+        pixels = self.x.matrix
+        if self.copy is not None:
+            pixels = self.copy.tensor
+            yield partial(pixels.view(self.x.inside.shape).copy_, self.x.inside)
+        yield from self.correlation.collected(pixels, self.matrix.gradient, kernels, self.product.tensor)
+        yield from self.matrix.collected(gradient.transpose(2, 3))
+
+
+def _long(source: Source) -> bool:
+    """Whether there is more than one place in a window; one is a matrix product as it is."""
+    return any(m.length > 1 for m in source.maps)
+
+
+def _activated(activation: Activation | None, value: Tensor, out: Tensor) -> Iterator[Call]:
+    """Puts the activation of `value` into `out`, memory of its own unless the activation is one call."""
+    if activation is None:
+        yield partial(out.copy_, value)
+    elif activation.kind == "relu":
+        yield partial(torch.clamp, value, min=0, out=out)
+    elif activation.kind == "sigmoid":
+        yield partial(torch.sigmoid, value, out=out)
+    else:
+        yield partial(torch.mul, value, activation.slope, out=out)
+        yield partial(torch.maximum, out, value, out=out)
