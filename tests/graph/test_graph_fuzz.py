@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from strategies import corrupted, networks
 
 from n2nspec.diagnostics import CODES, DiagnosticError, render_all, to_github, to_json
+from n2nspec.geometry import concrete
 from n2nspec.graph import analyse, check, cost, receptive_field
 from n2nspec.spec import load
 
@@ -22,9 +23,13 @@ def outcome(document: Any) -> bool:
     try:
         graph = check(copy.deepcopy(document))
         receptive_field(graph)
-        sizes = [graph.size_contract[axis].smallest for axis in graph.size_contract]
-        if sizes and None not in sizes:
-            cost(graph, (sizes[0] or 0, sizes[-1] or 0))
+        smallest = {symbol: sizes.smallest for symbol, sizes in graph.sizes.items()}
+        values = {symbol: number for symbol, number in smallest.items() if number}
+        if graph.size_contract and len(values) == len(smallest):
+            larger = graph.enlarged(values, graph.sizes, training=False)
+            shape = concrete(graph.input_shape, larger) if larger else None
+            if shape:
+                cost(graph, (shape[-2], shape[-1]), shape[0] if len(shape) > 3 else 1)
     except DiagnosticError as error:
         problems = error.diagnostics
         assert problems
