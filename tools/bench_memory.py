@@ -12,6 +12,7 @@ model:
     inference   parameters, layers' buffers, the input batch, and whatever a forward pass in evaluation mode
                 allocates, its output included; gradients and moments are made by the first training step
 
+All of it in one process; where several share a step, each has parameters and gradients of its own besides.
 The prediction counts the same: `graph.memory` for the reference engine (what `compile --check` prints) and
 `oracle.footprint` for the optimised one, which the compiled engine leaves inference to, and for the compiled
 engine's steps, where it follows what torch's compiler does with memory and compiles nothing. None of them
@@ -45,7 +46,7 @@ def measured(spec: n2nspec.Spec, engine: str, shape: tuple[int, ...], *, trainin
     """Bytes at the peak. The specs give pictures of the size that they take."""
 
     def make() -> Callable[[], object]:
-        model = n2nspec.compile(spec, engine).train(training)
+        model = n2nspec.compile(spec, engine, processes=1).train(training)
         x = torch.rand(shape, dtype=model.dtype)
         target = torch.rand(shape, dtype=model.dtype) if training else None
 

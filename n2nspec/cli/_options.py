@@ -19,6 +19,7 @@ __all__ = [
     "FORMAT",
     "MEMORY_LIMIT",
     "PATH",
+    "PROCESSES",
     "SET",
     "SIZE",
     "SPEC",
@@ -130,6 +131,10 @@ SET = click.option(
 MEMORY_LIMIT = click.option(
     "--memory-limit", type=_Bytes(), default=None,
     help="The most that a training step may take, such as 200MiB; what does not fit is computed again.",
+)  # fmt: skip
+PROCESSES = click.option(
+    "--processes", type=click.IntRange(1, 4096), default=None,
+    help="Processes among which the optimized engine divides a batch on the CPU; one a core by default.",
 )  # fmt: skip
 DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 …")
 

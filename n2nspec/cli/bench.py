@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from n2nspec.cli._options import ALLOW_PLUGINS, DEVICE, FORMAT, MEMORY_LIMIT, SET, SIZE, WORDS, overrides
+from n2nspec.cli._options import (
+    ALLOW_PLUGINS,
+    DEVICE,
+    FORMAT,
+    MEMORY_LIMIT,
+    PROCESSES,
+    SET,
+    SIZE,
+    WORDS,
+    overrides,
+)
 from n2nspec.cli._output import bold, finite, human, human_bytes, interrupted, stderr
 from n2nspec.cli._sizes import input_shape, render_size
 from n2nspec.cli._table import Table
@@ -44,6 +54,7 @@ Size = tuple[int, int]
 @click.option("--inference", is_flag=True, help="Forward passes in evaluation mode instead.")
 @DEVICE
 @MEMORY_LIMIT
+@PROCESSES
 @SET
 @ALLOW_PLUGINS
 def command(
@@ -57,6 +68,7 @@ def command(
     inference: bool,
     device: str,
     memory_limit: int | None,
+    processes: int | None,
     settings: tuple[str, ...],
     allow_plugins: bool,
 ) -> int:
@@ -67,7 +79,7 @@ def command(
     console = stderr()
     report = bench(
         graph, shape, engines=engines or CONTESTANTS, seconds=seconds, threads=threads, inference=inference,
-        device=device, memory_limit=memory_limit,
+        device=device, memory_limit=memory_limit, processes=processes,
         say=lambda text: console.print(text, soft_wrap=True, markup=False),
     )  # fmt: skip
     if form == "json":

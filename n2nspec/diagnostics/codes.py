@@ -79,4 +79,5 @@ CODES: dict[str, str] = {
     "W305": "noise that shifts the mean",
     "W306": "training did harm",
     "W501": "compiled engine not used",
+    "W502": "training steps without a helper",
 }

@@ -4,9 +4,9 @@ In: a spec, a picture size, a batch size. Out: a report with a row an engine: me
 the first step (where compilers work), the memory, what it computed. An engine that cannot run has a row with
 the reason. Nothing is printed.
 
-A turn is one step that is not counted, to bring weights and buffers back into the caches that the others have
-used, and then a few that are. Turns go round, each round beginning with another engine, so that a machine
-whose speed drifts, or is shared, is the same to all.
+A turn is a step or more that are not counted, to bring weights and buffers back into the caches that the
+others have used, and then a few that are. Turns go round, each round beginning with another engine, so that a
+machine whose speed drifts, or is shared, is the same to all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from n2nspec.compiler.program import program
 from n2nspec.compiler.work import step_macs, step_numbers
 from n2nspec.diagnostics import DiagnosticError, fail
 from n2nspec.graph import ShapedGraph
-from n2nspec.oracle.contestants import CONTESTANTS, TORCH, Contest, Step, contestant, description
+from n2nspec.oracle.contestants import CONTESTANTS, TORCH, Contest, OurStep, Step, contestant, description
 from n2nspec.oracle.limits import copy_speed, peak_bytes, product_speed
 from n2nspec.oracle.twin import quiet
 from n2nspec.runtime import compile, memory_fault
@@ -49,6 +49,8 @@ LEAST = 3
 STEPS_IN_TURN = 3
 LONG = 0.1
 """Seconds of a step from which on caches that others have used make no difference."""
+SETTLED = 0.02
+"""Seconds until threads that others' operators ran on have stopped looking for more, which takes a core."""
 NOT_REACHED = "interrupted before it was measured"
 
 
@@ -156,6 +158,7 @@ def bench(
     inference: bool = False,
     device: str = "cpu",
     memory_limit: int | None = None,
+    processes: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> BenchReport:
     """Measures whole training steps (forward, loss, backward, optimiser), or forward passes.
@@ -168,6 +171,7 @@ def bench(
         threads: for torch's operators; as they are when None.
         inference: forward passes in evaluation mode instead of training steps.
         memory_limit: bytes that a training step of the optimized engine may take.
+        processes: that share a training step of the optimized engine, as in `n2nspec.compile`.
         say: told what is being done.
 
     A KeyboardInterrupt ends it early; the report has what was measured by then.
@@ -187,7 +191,7 @@ def bench(
     target = torch.rand(steps.shapes[steps.output], generator=generator, dtype=kind).to(place)
     contest = Contest(
         graph=graph, state=model.state_dict(), seed=seed, x=x, target=None if inference else target,
-        memory_limit=memory_limit,
+        memory_limit=memory_limit, processes=processes,
     )  # fmt: skip
     wanted = set(engines) | {BASELINE}
     rows = tuple(
@@ -277,6 +281,9 @@ class _Run:
             start = self.clock()
             result = self._tried(row, step)
             row.first = self.clock() - start if result is not None else None
+            if isinstance(step, OurStep):
+                step.model.gather(tuple(step.x.shape))
+                row.about += f", {step.processes} processes" if step.processes > 1 else ""
             if result is not None:
                 row.value = float(result.mean() if isinstance(result, Tensor) else result)
                 self.steps[row.name] = step
@@ -298,7 +305,10 @@ class _Run:
     def _turn(self, row: BenchRow) -> None:
         step = self.steps[row.name]
         if not row.seconds or row.seconds[-1] < LONG:
+            until = perf_counter() + SETTLED
             step()
+            while perf_counter() < until:
+                step()
         for _ in range(STEPS_IN_TURN):
             start = self.clock()
             step()
@@ -314,9 +324,20 @@ class _Run:
         for row in self.rows:
             if row.name in names:
                 self.say(f"{row.name}: memory")
-                make = partial(contestant, row.name, self.contest)
-                found = self._tried(row, partial(peak_bytes, make, self.place))
+                found = self._tried(row, partial(self._peak, row.name))
                 row.peak_bytes = None if found is None else found - weights
+
+    def _peak(self, name: str) -> int:
+        made: list[Step] = []
+
+        def make() -> Step:
+            made.append(contestant(name, self.contest))
+            if isinstance(made[0], OurStep):
+                made[0].model.gather(tuple(self.contest.x.shape))
+            return made[0]
+
+        most = peak_bytes(make, self.place)
+        return most + (made[0].model.helper_bytes if isinstance(made[0], OurStep) else 0)
 
     def _tried(self, row: BenchRow, run: Callable[[], T]) -> T | None:
         """What `run` gives; None, with the reason in the row, when this engine cannot."""

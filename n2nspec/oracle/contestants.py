@@ -18,7 +18,7 @@ from torch import Tensor
 from n2nspec.diagnostics import DiagnosticError, fail
 from n2nspec.graph import ShapedGraph
 from n2nspec.oracle.twin import counterpart, loss_twin, twin
-from n2nspec.runtime import ENGINES, compile
+from n2nspec.runtime import ENGINES, Model, compile
 
 __all__ = ["CONTESTANTS", "OURS", "TORCH", "Contest", "Step", "contestant", "description"]
 
@@ -46,6 +46,7 @@ class Contest:
     Attributes:
         x, target: (N, C, H, W); there is no target in inference.
         memory_limit: bytes that a step of the optimized engine may take.
+        processes: that share a step of the optimized engine.
     """
 
     graph: ShapedGraph
@@ -54,6 +55,7 @@ class Contest:
     x: Tensor
     target: Tensor | None
     memory_limit: int | None = None
+    processes: int | None = None
 
 
 def description(name: str, contest: Contest) -> str:
@@ -79,7 +81,7 @@ def _ours(name: str, contest: Contest) -> Step:
     x, target = contest.x, contest.target
     model = compile(
         contest.graph.spec, engine=name, device=x.device, dtype=x.dtype, seed=contest.seed,
-        memory_limit=contest.memory_limit if name == "optimized" else None,
+        memory_limit=contest.memory_limit if name == "optimized" else None, processes=contest.processes,
     )  # fmt: skip
     if target is None:
         if name == "compiled":
@@ -87,13 +89,26 @@ def _ours(name: str, contest: Contest) -> Step:
         model.eval()
         return lambda: model.forward(x)
 
-    def step() -> float:
-        loss = model.step(x, target)
-        if model.warnings:  # it gave way to another engine
-            raise DiagnosticError(model.warnings)
+    return OurStep(model=model, x=x, target=target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OurStep:
+    """A training step of one of our engines."""
+
+    model: Model
+    x: Tensor
+    target: Tensor
+
+    def __call__(self) -> float:
+        loss = self.model.step(self.x, self.target)
+        if self.model.warnings:  # it gave way to another engine, or another process to this one
+            raise DiagnosticError(self.model.warnings)
         return loss
 
-    return step
+    @property
+    def processes(self) -> int:
+        return self.model.processes(tuple(self.x.shape))
 
 
 def _theirs(name: str, contest: Contest) -> Step:

@@ -11,19 +11,22 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
+from n2nspec.compiler.plan import plan
+from n2nspec.graph import ShapedGraph
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
-__all__ = ["FlatTensors"]
+__all__ = ["FlatTensors", "named", "parameter_layout"]
+
+Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 
 
 class FlatTensors:
     """Named tensors in one. `order` is that of the nodes in `flat`."""
 
     def __init__(
-        self, shapes: Mapping[str, Mapping[str, tuple[int, ...]]], order: Sequence[str], *, kind: dtype,
-        place: device,
+        self, shapes: Shapes, order: Sequence[str], *, kind: dtype, place: device
     ) -> None:  # fmt: skip
         self._shapes = {node: shapes[node] for node in order}
         size = sum(prod(shape) for own in shapes.values() for shape in own.values())
@@ -48,6 +51,11 @@ class FlatTensors:
                 start += size
         return found
 
+    def move(self, flat: Tensor) -> None:
+        """To other memory, with what stands there."""
+        self.flat = flat
+        self._bind()
+
     def lend(self) -> dict[str, Tensor]:
         """The views by full name, to hand out."""
         self._lent = True
@@ -58,8 +66,7 @@ class FlatTensors:
         if not self._lent:
             return False
         with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
-            self.flat = self.flat.clone()
-            self._bind()
+            self.move(self.flat.clone())
         self._lent = False
         return True
 
@@ -67,3 +74,17 @@ class FlatTensors:
 def named(by_node: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """`conv1.weight` → tensor."""
     return {f"{node}.{name}": tensor for node, own in by_node.items() for name, tensor in own.items()}
+
+
+def parameter_layout(graph: ShapedGraph) -> tuple[Shapes, list[str], int]:
+    """The shapes of a network's parameters by node and name, the order of nodes, and how many numbers of the
+    first are changed by a step.
+
+    Those come first; as in torch, no gradient means no weight decay either.
+    """
+    shapes = {node.name: {p.name: p.shape for p in node.parameters} for node in graph.nodes}
+    stepped = {
+        step.node.owner for step in plan(graph, input_gradient=False).backward if step.needs.parameters
+    }
+    order = [*(name for name in shapes if name in stepped), *(n for n in shapes if n not in stepped)]
+    return shapes, order, sum(prod(shape) for name in stepped for shape in shapes[name].values())

@@ -1,4 +1,4 @@
-"""Model: a compiled spec with weights; what `n2nspec.compile` returns.
+"""Model: a compiled spec with weights; what `n2nspec.compile` (`build`) returns.
 
 In: a shaped graph, an engine, a device, a dtype and a seed. Out: `forward`, `backward` and whole training
 steps, with parameters and gradients by torch's names in torch's layout.
@@ -7,31 +7,28 @@ steps, with parameters and gradients by torch's names in torch's layout.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
-from math import prod
-from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 from n2nspec._lazy import torch
-from n2nspec.compiler import plan
 from n2nspec.diagnostics import Diagnostic, fail
 from n2nspec.geometry import concrete, render_shape
-from n2nspec.graph import ShapedGraph, analyse
+from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import EVALUATION, Mode
 from n2nspec.layers._module import check_state, version
 from n2nspec.layers.initialisation import initialise
 from n2nspec.runtime.compiled import CompiledEngine
-from n2nspec.runtime.engines import AUTO, ENGINE_TYPES, ENGINES, Engine
-from n2nspec.runtime.flat import FlatTensors, named
-from n2nspec.runtime.memory import parse_bytes
+from n2nspec.runtime.engines import ENGINE_TYPES, Engine
+from n2nspec.runtime.flat import FlatTensors, named, parameter_layout
 from n2nspec.runtime.optimized import MemoryLimit, OptimizedEngine
-from n2nspec.spec import Spec
+from n2nspec.runtime.split import Team
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
     from torch.nn import Module
 
-__all__ = ["Model", "compile"]
+__all__ = ["Model"]
 
 
 class Model:
@@ -44,7 +41,7 @@ class Model:
 
     def __init__(
         self, graph: ShapedGraph, *, engine: str, device: device, dtype: dtype, seed: int,
-        memory_limit: int | None = None,
+        memory_limit: int | None = None, processes: int = 1,
     ) -> None:  # fmt: skip
         self.graph = graph
         self.spec = graph.spec
@@ -60,14 +57,13 @@ class Model:
             assert isinstance(self._engine, OptimizedEngine)
             self._engine.recompute = self.memory_limit = MemoryLimit(graph, memory_limit, dtype)
         self._stack: list[tuple[Any, Tensor, int, Tensor, int, bool]] = []
-        shapes = {node.name: {p.name: p.shape for p in node.parameters} for node in graph.nodes}
-        # those that a step changes come first; as in torch, no gradient means no weight decay either
-        schedule = plan(graph, input_gradient=False)
-        stepped = {step.node.owner for step in schedule.backward if step.needs.parameters}
-        order = [*(name for name in shapes if name in stepped), *(n for n in shapes if n not in stepped)]
+        shapes, order, self._trained = parameter_layout(graph)
         self._flat = partial(FlatTensors, shapes, order, kind=dtype, place=device)
         self._params = self._flat()
-        self._trained = sum(prod(shape) for name in stepped for shape in shapes[name].values())
+        self._team: Team | None = None
+        if processes > 1:
+            assert isinstance(self._engine, OptimizedEngine)
+            self._team = Team(graph, self._engine, self._flat, processes)
         self._buffers: dict[str, dict[str, Tensor]] = {}
         self._generator = torch.Generator(device).manual_seed(seed)  # of what layers draw in training
         generator = torch.Generator().manual_seed(seed)
@@ -102,6 +98,10 @@ class Model:
             node.name: {**self._params.by_node[node.owner], **self._buffers[node.name]}
             for node in self.graph.nodes
         }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Forward passes that wait for their backward pass wait here, not in a copy."""
+        return {**self.__dict__, "_stack": []}
 
     # -- forward and backward ---------------------------------------------------------------------------
 
@@ -172,22 +172,47 @@ class Model:
                 f" the output's is {render_shape(expected)}",
                 help="pairs of pictures of one size, and a network that keeps it, are what training needs",
             )
+        with self.at_work(tuple(x.shape)):
+            return self._step(x, target)
+
+    def at_work(self, shape: tuple[int, ...]) -> AbstractContextManager[None]:
+        """For a whole row of steps, and what is done between them, on batches of this shape: leaves torch as
+        many threads as other processes of a divided step leave cores."""
+        return self._team.at_work(shape) if self._team else nullcontext()
+
+    def processes(self, shape: tuple[int, ...]) -> int:
+        """How many share a step on batches of this shape."""
+        return len(self._team.shares(shape)) if self._team else 1
+
+    def gather(self, shape: tuple[int, ...]) -> None:
+        """Waits for the processes that will share steps on batches of this shape; a step never does."""
+        if self._team:
+            self._team.wait(shape)
+
+    @property
+    def helper_bytes(self) -> int:
+        """Memory that other processes take for their part of a step, besides what torch's code takes."""
+        return self._team.bytes if self._team else 0
+
+    def _step(self, x: Tensor, target: Tensor) -> float:
         if self._params.own():
             self._bind()
         self._grads.own()
         loss = self._whole_step(x, target)
         if loss is not None:
             return float(loss)
+        recipe, mode = self.spec.train.loss.at(self.progress), Mode(True, self._generator)
         self._grads.flat.zero_()
-        loss, changed = self._engine.step(
-            self._tensors, x, target, self.spec.train.loss.at(self.progress), Mode(True, self._generator),
-            self._grads.by_node,
-        )  # fmt: skip
-        self._update_buffers(changed)
+        if self._team and self.processes(tuple(x.shape)) > 1:
+            value = self._team.step(self._params, self._tensors, x, target, recipe, mode, self._grads)
+        else:
+            loss, changed = self._engine.step(self._tensors, x, target, recipe, mode, self._grads.by_node)
+            self._update_buffers(changed)
+            value = float(loss)
         self._steps += 1
         flat, gradient = self._params.flat[: self._trained], self._grads.flat[: self._trained]
         self.spec.train.optimizer.update(flat, gradient, self._optimizer_state, self._steps)
-        return float(loss)
+        return value
 
     def _whole_step(self, x: Tensor, target: Tensor) -> Tensor | None:
         """The loss, after a step that the engine took in one go; None where it does not."""
@@ -365,8 +390,8 @@ class Model:
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """What the engine has to say: W501 when it is the compiled one and gave way."""
-        return getattr(self._engine, "warnings", ())
+        """W501 when the engine is the compiled one and gave way, W502 when a helper is gone."""
+        return *getattr(self._engine, "warnings", ()), *(self._team.warnings if self._team else ())
 
     def train(self, mode: bool = True) -> Self:
         """Training mode."""
@@ -384,77 +409,3 @@ class Model:
         module = twin(self.graph, dtype=self.dtype).to(self.device)
         module.load_state_dict(self.state_dict())
         return module
-
-
-def compile(
-    spec: Spec,
-    engine: str = "auto",
-    device: str | device = "cpu",
-    dtype: str | dtype | None = None,
-    seed: int | None = None,
-    memory_limit: int | str | None = None,
-) -> Model:
-    """A model with freshly drawn weights.
-
-    Args:
-        spec: from `n2nspec.load`.
-        engine: "optimized" (fused kernels on planned buffers), "compiled" (whole training steps under
-            torch.compile), "reference" (layers as written) or "auto".
-        device: "cpu", "cuda", "cuda:1" …
-        dtype: torch.float32 or torch.float64, or their names; the spec's `train.dtype` when absent.
-        seed: for the weights; the spec's `train.seed` when absent.
-        memory_limit: bytes, or words such as "200MiB", for a training step: weights, gradients, the
-            optimiser's numbers, the batch, and what is computed. The optimized engine then computes again in
-            the backward pass what there is no room to keep; the results are the same, bit for bit.
-
-    Raises:
-        DiagnosticError: a graph that does not fit together, an unknown engine, dtype or device; E505, a
-            memory limit that is none, or that the engine cannot keep. Whether it can be met shows at the
-            first step, or by `Model.memory_limit.fitted(shape)`.
-        TypeError: `spec` is no `Spec`, but perhaps the path of one.
-    """
-    given: object = spec  # a path is what people try first
-    if not isinstance(given, Spec):
-        loaded = repr(str(given)) if isinstance(given, (str, PathLike)) else "…"
-        raise TypeError(f"compile takes a Spec, not a {type(given).__name__}: pass n2nspec.load({loaded})")
-    if engine not in ENGINES:
-        raise fail("E501", f'there is no engine "{engine}"', help="the engines are " + ", ".join(ENGINES))
-    graph = analyse(spec)
-    dtypes = {"float32": torch.float32, "float64": torch.float64}
-    wanted = spec.train.dtype if dtype is None else dtype
-    found = dtypes.get(wanted.removeprefix("torch.")) if isinstance(wanted, str) else wanted
-    if found is None or found not in dtypes.values():
-        raise fail("E501", f"dtype {wanted} is not supported", help="the dtypes are float32 and float64")
-    return Model(
-        graph,
-        engine=engine if engine != "auto" else AUTO if memory_limit is None else "optimized",
-        device=_device(device),
-        dtype=found,
-        seed=spec.train.seed if seed is None else seed,
-        memory_limit=None if memory_limit is None else _memory_limit(memory_limit, engine),
-    )
-
-
-def _memory_limit(given: int | str, engine: str) -> int:
-    """Bytes, if the engine can keep to them."""
-    if engine not in ("auto", "optimized"):
-        raise fail(
-            "E505",
-            f"the {engine} engine keeps no memory limit",
-            help="take --engine optimized, which computes again what it has no room to keep",
-        )
-    try:
-        return parse_bytes(str(given))
-    except ValueError as error:
-        raise fail("E505", f"memory limit: {error}", help="write a number of bytes, or 200MiB") from None
-
-
-def _device(device: str | device) -> device:
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise fail("E502", f'device "{device}" is not available: {reason}', help="use --device cpu") from None
-    # "cuda" and a tensor's "cuda:0" are the same place but do not compare equal
-    return torch.empty(0, device=found).device

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -54,6 +54,7 @@ def train(
     device: str = "cpu",
     oracle: bool = False,
     memory_limit: int | str | None = None,
+    processes: int | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
     """Trains a spec's network and writes a run folder.
@@ -62,7 +63,7 @@ def train(
         spec: from `n2nspec.load`, or what `load` takes; its plugins are run.
         out: the run folder, new or empty; without it `runs/NAME`, then `runs/NAME-2`, …
         epochs: instead of the spec's; 0 keeps the initial network.
-        engine, device, memory_limit: as in `n2nspec.compile`.
+        engine, device, memory_limit, processes: as in `n2nspec.compile`.
         oracle: train the torch.nn twin beside it: same initial weights, same batches, each timed alone.
         reporter: watches; nothing is printed.
 
@@ -80,7 +81,7 @@ def train(
         refuse_existing(folder)
     spec = _with_epochs(spec if isinstance(spec, Spec) else load(_source(spec), allow_plugins=True), epochs)
     spec = _with_absolute_paths(spec)
-    model = compile(spec, engine=engine, device=device, memory_limit=memory_limit)
+    model = compile(spec, engine=engine, device=device, memory_limit=memory_limit, processes=processes)
     frame = Frame(model.graph)
     data = open_training(spec, model.dtype)
     check_batches(model, frame, data)
@@ -166,6 +167,7 @@ class _Session:
         self.metrics = bytearray()
         x, target = next(iter(data.epoch(1)))
         self.pairs: tuple[Tensor, Tensor] = (x[:ROWS].clone(), target[:ROWS].clone())
+        self.batch_shape = tuple(x.shape)
         limit = model.memory_limit
         self.memory = str(limit.fitted(tuple(x.shape))) if limit else ""
 
@@ -258,21 +260,25 @@ class _Session:
         before = [contestant.seconds for contestant in contestants]
         for contestant in contestants:
             contestant.losses.clear()
-        for batch, (x, target) in enumerate(self.data.epoch(epoch), start=1):
-            x, target = x.to(self.model.device), target.to(self.model.device)
-            for contestant in contestants:
-                contestant.network.progress = (self.totals.steps + batch - 1) / (self.batches * self.epochs)
-                contestant.step(x, target)
-            loss = self.ours.losses[-1]
-            if self.untrained_loss is None:
-                self.untrained_loss = loss
-            if not math.isfinite(loss):
-                raise self._diverged(epoch, batch, f"the loss is {loss}")
-            rows.append(self._row(step=self.totals.steps + batch, epoch=epoch, measured=False))
-            pace.batch(len(x))
-            self.reporter.on_batch(
-                epoch, batch, self.batches, loss, pace.pictures_per_second, pace.seconds_left
-            )
+        # the twin may have every thread
+        at_work = nullcontext() if self.twin else self.model.at_work(self.batch_shape)
+        done, total = self.totals.steps - 1, self.batches * self.epochs
+        with at_work:
+            for batch, (x, target) in enumerate(self.data.epoch(epoch), start=1):
+                x, target = x.to(self.model.device), target.to(self.model.device)
+                for contestant in contestants:
+                    contestant.network.progress = (done + batch) / total
+                    contestant.step(x, target)
+                loss = self.ours.losses[-1]
+                if self.untrained_loss is None:
+                    self.untrained_loss = loss
+                if not math.isfinite(loss):
+                    raise self._diverged(epoch, batch, f"the loss is {loss}")
+                rows.append(self._row(step=self.totals.steps + batch, epoch=epoch, measured=False))
+                pace.batch(len(x))
+                self.reporter.on_batch(
+                    epoch, batch, self.batches, loss, pace.pictures_per_second, pace.seconds_left
+                )
         if not self.ours.is_finite:  # the last step's damage shows in no loss yet
             raise self._diverged(epoch, len(rows), "a weight is no longer a finite number")
         drawn = self.examples

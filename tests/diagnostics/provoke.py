@@ -233,6 +233,15 @@ def no_compiler(folder: Path) -> object:
         return compile_spec(spec(), engine="compiled").warnings
 
 
+def no_helper(folder: Path) -> object:
+    del folder
+    model = compile_spec(spec(), engine="optimized", processes=2)
+    x = torch.rand(32, 3, 32, 32)
+    with mock.patch("subprocess.Popen", side_effect=OSError("no process to be had")):
+        model.step(x, x)
+    return model.warnings
+
+
 WAYS: dict[str, Callable[[Path], object]] = {
     "E209": other_target,
     "E301": missing_data,
@@ -260,6 +269,7 @@ WAYS: dict[str, Callable[[Path], object]] = {
     "W305": shifting_noise,
     "W306": doing_harm,
     "W501": no_compiler,
+    "W502": no_helper,
 }
 
 

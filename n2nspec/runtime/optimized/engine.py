@@ -50,6 +50,15 @@ class OptimizedEngine:
         """What training steps on an input of some shape do not keep; None where memory has no limit."""
         self._free: OrderedDict[tuple[Any, ...], list[Instance]] = OrderedDict()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes kernels of its own: calls are bound to the tensors that they were made for."""
+        return {**self.__dict__, "_free": OrderedDict()}
+
+    @property
+    def bytes(self) -> int:
+        """Of the buffers that are kept."""
+        return sum(instance.buffers.bytes for pool in self._free.values() for instance in pool)
+
     def _take(self, shape: tuple[int, ...], *, backward: bool, input_gradient: bool) -> Instance:
         key = shape, backward, input_gradient
         pool = self._free.setdefault(key, [])
