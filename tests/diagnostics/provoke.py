@@ -236,7 +236,7 @@ def no_compiler(folder: Path) -> object:
 def no_helper(folder: Path) -> object:
     del folder
     model = compile_spec(spec(), engine="optimized", processes=2)
-    x = torch.rand(32, 3, 32, 32)
+    x = torch.rand(2, 3, 512, 512)  # enough work to be divided
     with mock.patch("subprocess.Popen", side_effect=OSError("no process to be had")):
         model.step(x, x)
     return model.warnings
