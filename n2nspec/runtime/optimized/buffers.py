@@ -93,9 +93,14 @@ class Picture:
         return n, h + above + below, w + left + right, self.stored
 
     @property
+    def bare(self) -> bool:
+        """Whether there is no border, so that it is a matrix of pixels by stored channels."""
+        return self.pads == (0, 0, 0, 0)
+
+    @property
     def contiguous(self) -> bool:
         """Whether the inside is all there is, so that it is a matrix of pixels by channels."""
-        return self.pads == (0, 0, 0, 0) and self.stored == self.shape[1]
+        return self.bare and self.stored == self.shape[1]
 
     @property
     def matrix(self) -> Tensor:

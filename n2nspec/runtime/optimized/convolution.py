@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from math import prod
+from math import inf, prod
 from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
@@ -57,11 +57,18 @@ class ConvKernel(Kernel):
         several = len(self.forwards) > 1
         self.in_place = several if first.correlation.scale > 1 else first.scratch is None
         """Whether the value before its activation stands where the value belongs."""
-        self.bias = buffers.scratch((first.correlation.scale * outputs,), now, now)
         activation = op.activation
+        self.bias: Tensor | None = None
+        """For each phase and stored channel, where it has to be made; what is not there stays 0."""
+        extra = self.out.stored != outputs
+        if extra or (op.bias and first.correlation.scale > 1):
+            nothing = -inf if extra and activation and activation.kind == "sigmoid" else 0.0
+            shape = first.correlation.scale, self.out.stored
+            self.bias = torch.full(shape, nothing, dtype=buffers.dtype, device=buffers.device)
+            self.bias[:, :outputs] = 0.0
         self.scaled: Scratch | None = None
         if activation and activation.kind == "leaky_relu" and self.in_place:
-            self.scaled = buffers.scratch((n, height, width, outputs), now, now)
+            self.scaled = buffers.scratch((n, height, width, self.out.stored), now, now)
         self.bound_to: Tensor | None = None
         """The weights that the calls of the forward pass were made for; below, those of the backward pass."""
         self.backwards: list[_Backward] = []
@@ -73,8 +80,8 @@ class ConvKernel(Kernel):
             for source, forward, needed in zip(op.sources, self.forwards, needs_inputs, strict=True)
         ]
         self.copy = None
-        if not gradient.contiguous and any(part.own for part in self.backwards):
-            self.copy = buffers.scratch((n * height * width, outputs), then, then)
+        if not gradient.bare and any(part.own for part in self.backwards):
+            self.copy = buffers.scratch((n * height * width, gradient.stored), then, then)
         self.slope: Scratch | None = None
         if activation and activation.kind != "sigmoid":
             # it has served before these are filled
@@ -127,11 +134,10 @@ class ConvKernel(Kernel):
             correlation, product = forward.correlation, forward.product
             yield from forward.matrix.filled(part)
             added = None
-            if bias is not None and index == 0:
-                added = bias
-                if correlation.scale > 1:
-                    added = self.bias.tensor
-                    yield partial(added.view(correlation.scale, -1).copy_, bias)
+            if index == 0:
+                added = bias if self.bias is None else self.bias.view(-1)
+                if self.bias is not None and bias is not None:
+                    yield partial(self.bias[:, : op.shape[1]].copy_, bias)
             yield from correlation.multiplied(forward.matrix.kernels, product, added)
             if correlation.scale == 1:
                 first = correlation.view(product)[:, :, :, 0, 0]
@@ -142,30 +148,34 @@ class ConvKernel(Kernel):
                 continue
             phases = list(correlation.phases(product))
             if total is None and len(self.forwards) == 1:
-                yield from self._activated_phases(product, phases)
+                yield from self._activated_phases(correlation, product, phases)
                 return
             put = "copy_" if total is None else "add_"
-            total = self.out.inside if total is None else total
+            total = self.out.whole if total is None else total
             for phase, (rows, columns) in phases:
                 yield partial(getattr(total[:, rows, columns], put), phase)
         assert total is not None
         if op.activation is None and self.in_place:
             return
         if self.scaled is None:
-            yield from _activated(op.activation, total, self.out.inside)
+            yield from _activated(op.activation, total, self.out.whole)
         elif op.activation is not None:
             yield partial(torch.mul, total, op.activation.slope, out=self.scaled.tensor)
-            yield partial(torch.maximum, total, self.scaled.tensor, out=self.out.inside)
+            yield partial(torch.maximum, total, self.scaled.tensor, out=self.out.whole)
 
     def _activated_phases(
-        self, product: Tensor, phases: list[tuple[Tensor, tuple[slice, slice]]]
+        self, correlation: Correlation, product: Tensor, phases: list[tuple[Tensor, tuple[slice, slice]]]
     ) -> Iterator[Call]:
         activation = self.op.activation
         if activation and activation.kind == "sigmoid":  # in one piece, that is faster
             yield partial(torch.sigmoid, product, out=product)
             activation = None
+        woven = correlation.woven(product, self.out.whole) if activation is None else None
+        if woven is not None:
+            yield woven
+            return
         for part, (rows, columns) in phases:
-            out = self.out.inside[:, rows, columns]
+            out = self.out.whole[:, rows, columns]
             yield from _activated(activation, part, out)
 
     def backward(self, tensors: Tensors, gradients: Tensors) -> None:
@@ -188,10 +198,10 @@ class ConvKernel(Kernel):
     def _bind_backward(self, weight: Tensor, gw: Tensor, gb: Tensor | None) -> None:
         picture = self.gradient
         self.first_calls = list(self._before_activation())
-        matrix = picture.matrix if picture.contiguous else None
+        matrix = picture.matrix if picture.bare else None
         if self.copy is not None:
             matrix = self.copy.tensor
-            self.first_calls.append(partial(matrix.view(picture.inside.shape).copy_, picture.inside))
+            self.first_calls.append(partial(matrix.view(picture.whole.shape).copy_, picture.whole))
         if gb is not None:  # the border is zero
             sums = self.sums.tensor
             self.first_calls.append(partial(torch.sum, picture.matrix, 0, out=sums))
@@ -212,8 +222,10 @@ class ConvKernel(Kernel):
         assert self.slope is not None
         slope = self.slope.tensor.view(-1)[: gy.numel()].view(gy.shape)
         # 1 or 0, as numbers: ten times as fast as a choice by a mask
-        yield partial(torch.gt, y, 0, out=slope)
-        if activation.kind == "leaky_relu":
+        if activation.kind == "relu":  # whose value is not negative
+            yield partial(torch.sign, y, out=slope)
+        else:
+            yield partial(torch.gt, y, 0, out=slope)
             yield partial(slope.mul_, 1 - activation.slope)
             yield partial(slope.add_, activation.slope)
         yield partial(gy.mul_, slope)
@@ -227,15 +239,15 @@ class _Forward:
         kernel: tuple[int, int], now: int, keep_until: int | None, keep_columns: bool,
     ) -> None:  # fmt: skip
         x, out = values.pictures[source.value], values.pictures[op.name]
-        outputs, size = op.shape[1], (op.shape[2], op.shape[3])
+        outputs, size = out.stored, (op.shape[2], op.shape[3])
         unit = all(m.stride == 1 for m in source.maps)
         shifted = unit and keep_until is None and x.stored >= SHIFTED_FORWARD and _long(source)
         self.correlation = Correlation(
             buffers, x, source.maps, size, outputs, now, shifted=shifted,
             keep_until=keep_until, refilled=not keep_columns,
         )  # fmt: skip
-        self.matrix = KernelMatrix(buffers, source.maps, kernel, x, outputs, now)
-        at_once = out.contiguous and self.correlation.scale == 1 and not shifted
+        self.matrix = KernelMatrix(buffers, source.maps, kernel, x, op.shape[1], now, columns=outputs)
+        at_once = out.bare and self.correlation.scale == 1 and not shifted
         self.scratch: Scratch | None = None
         if not at_once or index:
             shape = self.correlation.rows, self.correlation.scale * outputs
@@ -260,7 +272,9 @@ class _Backward:
         self.target = source.value if needed else None
         self.own: KernelMatrix | None = None
         if ConvKernel.from_input(source, needed):
-            self.own = KernelMatrix(buffers, source.maps, kernel, x, gradient.shape[1], then)
+            self.own = KernelMatrix(
+                buffers, source.maps, kernel, x, gradient.shape[1], then, columns=gradient.stored
+            )
         self.correlation: Correlation | None = None
         self.scratches: list[Scratch | None] = []
         """What is filled after the gradient before the activation stands."""

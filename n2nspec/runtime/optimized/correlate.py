@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,17 @@ TILE = 3 * 2**20
 """Bytes of columns at a time; more does not stay in a core's cache, much less pays for too many calls."""
 
 
+SHORT = 64
+"""Bytes of a row of a window up to which one call a row of the kernel copies windows up to three times as
+fast as one for all: its inner loops go along the picture instead."""
+MANY = 512
+"""Windows that are worth more calls."""
+WOVEN = 32
+"""Bytes of a pixel up to which one call that puts all phases in their places beats one a phase."""
+WIDEST = 16
+"""Bytes that are moved as one number where they can be."""
+
+
 def pads_for(
     maps: tuple[AxisMap, AxisMap], size: tuple[int, int], out: tuple[int, int]
 ) -> tuple[int, int, int, int]:
@@ -39,19 +51,21 @@ def pads_for(
 class KernelMatrix:
     """The small kernels as a matrix (windows' numbers, phases · outputs), made from the layer's weights.
 
-    The windows are those of `picture`, of whose channels the first `channels` count. What is filled in is a
-    view (kH, kW, channels, outputs) of the parameter; `gradient`, to collect from, is the transposed matrix.
+    The windows are those of `picture`, of whose channels the first `channels` count; so do the first
+    `outputs` of the matrix' `columns` for each phase. What is filled in is a view (kH, kW, channels, outputs)
+    of the parameter; `gradient`, to collect from, is the transposed matrix.
     """
 
     def __init__(
         self, buffers: Buffers, maps: tuple[AxisMap, AxisMap], kernel: tuple[int, int], picture: Picture,
-        outputs: int, when: int,
+        outputs: int, when: int, *, columns: int | None = None,
     ) -> None:  # fmt: skip
+        self.columns = columns or outputs
         self.kernel, self.channels, self.outputs = kernel, picture.shape[1], outputs
         self.stored = picture.stored
         self.lengths = maps[0].length, maps[1].length
         self.scales = maps[0].scale, maps[1].scale
-        shape = prod(self.lengths) * self.stored, prod(self.scales) * outputs
+        shape = prod(self.lengths) * self.stored, prod(self.scales) * self.columns
         # rows of a channel that is not there stay zero, so that matrix shares its memory with nothing
         self._own = torch.zeros(shape, dtype=buffers.dtype, device=buffers.device)
         # the other way round: a product of few rows and many columns is twice as fast as its mirror image
@@ -67,12 +81,15 @@ class KernelMatrix:
         """Makes the views, once memory is there."""
         self.kernels, self.gradient = self._own, self._gradient.tensor
         if self.plain:
-            view = self.gradient.view(self.outputs, *self.kernel, self.stored)
-            self._to, self._from = self._by_place(self._own), view.permute(1, 2, 3, 0)[:, :, : self.channels]
-            return
-        view = self.gradient.view(*self.scales, self.outputs, *self.lengths, self.stored)
-        self._to = self._in_places(self._own)
-        self._from = view.permute(3, 4, 5, 0, 1, 2)[:, :, : self.channels]
+            view = self.gradient.view(self.columns, *self.kernel, self.stored).permute(1, 2, 3, 0)
+            self._to = self._own.view(*self.kernel, self.stored, self.columns)
+        else:
+            view = self.gradient.view(*self.scales, self.columns, *self.lengths, self.stored)
+            view = view.permute(3, 4, 5, 0, 1, 2)
+            self._to = self._own.view(*self.lengths, self.stored, *self.scales, self.columns)
+        # (kH, kW, C, O), or (kH, kW, C, rH, rW, O)
+        self._to = self._to[:, :, : self.channels, ..., : self.outputs]
+        self._from = view[:, :, : self.channels, ..., : self.outputs]
 
     def filled(self, weights: Tensor) -> Iterator[Call]:
         """Calls that make the matrix of these weights, in `kernels`."""
@@ -93,15 +110,6 @@ class KernelMatrix:
         yield partial(self._by_phase(phases).copy_, self._from)
         yield partial(torch.mm, self.spread.t(), phases, out=flat)
         yield partial(gradient.add_, flat.view(*self.kernel, self.channels, self.outputs))
-
-    def _by_place(self, matrix: Tensor) -> Tensor:
-        """(kH, kW, C, O)"""
-        return matrix.view(*self.kernel, self.stored, self.outputs)[:, :, : self.channels]
-
-    def _in_places(self, matrix: Tensor) -> Tensor:
-        """(kH, kW, C, rH, rW, O)"""
-        view = matrix.view(*self.lengths, self.stored, *self.scales, self.outputs)
-        return view[:, :, : self.channels]
 
     def _by_phase(self, phases: Tensor) -> Tensor:
         """The other order of the same numbers, (rH, kH, rW, kW, C, O), seen as (kH, kW, C, rH, rW, O)."""
@@ -141,6 +149,8 @@ class Correlation:
             self.pitch = self.count
             self.depth = prod(self.lengths) * picture.stored
             row = self.depth * buffers.dtype.itemsize
+            run = picture.stored * (self.lengths[1] if maps[1].dilation == 1 else 1)
+            self._short = run * buffers.dtype.itemsize <= SHORT and self.lengths[0] > 1
             self.tiles = _tiles(n, self.count, row, whole=keep_until is not None)
             most = max((b - a) * (d - c) for a, b, c, d in self.tiles) * self.count[1]
             self.direct = picture.contiguous and self._whole()
@@ -176,8 +186,12 @@ class Correlation:
             count = (b - a) * (d - c) * self.count[1]
             columns = self._columns.tensor[:count]
             view = windows[a:b, c:d]
-            fill = partial(columns.view(view.shape).copy_, view)
-            self._parts.append((columns, (fill,), slice(start, start + count)))
+            filled = columns.view(view.shape)
+            fills = [(filled, view)]
+            if self._short and count >= MANY:
+                fills = [(filled[:, :, :, u], view[:, :, :, u]) for u in range(self.lengths[0])]
+            calls = tuple(partial(to.copy_, given) for to, given in fills)
+            self._parts.append((columns, calls, slice(start, start + count)))
             start += count
 
     def _bind_shifts(self) -> None:
@@ -259,6 +273,38 @@ class Correlation:
         view = product.view(self.picture.shape[0], *self.pitch, self.maps[0].scale, self.maps[1].scale, -1)
         return view[:, : self.count[0], : self.count[1]]
 
+    def woven(self, product: Tensor, picture: Tensor) -> Call | None:
+        """One call that puts all phases of small pixels into `picture`, (N, H, W, channels), if there is one.
+
+        There is when each phase has as many pixels as the others, and begins as far behind the one before.
+        """
+        n, height, width, channels = picture.shape
+        size = channels * picture.element_size()
+        (s_h, s_w), (rows, columns) = (self.maps[0].scale, self.maps[1].scale), self.grids
+        even = all(
+            grid.counts[0] * m.scale == out and _rise(grid.delays) is not None
+            for grid, m, out in zip(self.grids, self.maps, (height, width), strict=True)
+        )
+        if size > WOVEN or not even:
+            return None
+        step = product.stride(0)
+        row = self.pitch[1] * step
+        down, along = _rise(rows.delays) or 0, _rise(columns.delays) or 0
+        given = product.as_strided(
+            (n, rows.counts[0], s_h, columns.counts[0], s_w, channels),
+            (
+                self.pitch[0] * row,
+                row, down * row + s_w * channels,
+                step, along * step + channels,
+                1,
+            ),
+            product.storage_offset() + rows.delays[0] * row + columns.delays[0] * step,
+        )  # fmt: skip
+        to = picture.view(given.shape)
+        if size % WIDEST == 0:
+            to, given = to.view(torch.complex128), given.view(torch.complex128)
+        return partial(to.copy_, given)
+
     def phases(self, product: Tensor) -> Iterator[tuple[Tensor, tuple[slice, slice]]]:
         """The product's parts, (N, rows, columns, channels), and which pixels of the result they are."""
         (rows, columns), (s_h, s_w) = self.grids, (self.maps[0].scale, self.maps[1].scale)
@@ -271,6 +317,12 @@ class Correlation:
                         columns.delays[q] : columns.delays[q] + columns.counts[q], r, q,
                     ]  # fmt: skip
                     yield part, (slice(r, None, s_h), slice(q, None, s_w))
+
+
+def _rise(delays: tuple[int, ...]) -> int | None:
+    """By how much each is larger than the one before; None where that differs."""
+    steps = {b - a for a, b in pairwise(delays)} or {0}
+    return steps.pop() if len(steps) == 1 else None
 
 
 def _product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> Call:
