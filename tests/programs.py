@@ -108,9 +108,7 @@ def of_program(graph: ShapedGraph, steps: Program, x: Tensor, seed: int = 1) -> 
         for node in graph.nodes
     }
     shapes = {name: {key: tuple(g.shape) for key, g in own.items()} for name, own in gradients.items() if own}
-    instance = Instance(
-        steps, graph, shapes, kind=x.dtype, place=x.device, backward=True, input_gradient=True
-    )
+    instance = Instance(steps, shapes, kind=x.dtype, place=x.device, backward=True, input_gradient=True)
     generator = torch.Generator()
     generator.set_state(model.generator_state())
     y = instance.forward(tensors, x, Mode(True, generator)).clone()

@@ -16,6 +16,7 @@ from n2nspec.spec import parse_overrides
 __all__ = [
     "ALLOW_PLUGINS",
     "DEVICE",
+    "DETERMINISTIC",
     "FORMAT",
     "MEMORY_LIMIT",
     "PATH",
@@ -136,6 +137,9 @@ PROCESSES = click.option(
     "--processes", type=click.IntRange(1, 4096), default=None,
     help="Processes among which the optimized engine divides a batch on the CPU; one a core by default.",
 )  # fmt: skip
+DETERMINISTIC = click.option(
+    "--deterministic", is_flag=True, help="Choose nothing by measuring: the same rounding in every run."
+)
 DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 …")
 
 

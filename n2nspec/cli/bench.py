@@ -9,6 +9,7 @@ import click
 
 from n2nspec.cli._options import (
     ALLOW_PLUGINS,
+    DETERMINISTIC,
     DEVICE,
     FORMAT,
     MEMORY_LIMIT,
@@ -55,6 +56,7 @@ Size = tuple[int, int]
 @DEVICE
 @MEMORY_LIMIT
 @PROCESSES
+@DETERMINISTIC
 @SET
 @ALLOW_PLUGINS
 def command(
@@ -69,6 +71,7 @@ def command(
     device: str,
     memory_limit: int | None,
     processes: int | None,
+    deterministic: bool,
     settings: tuple[str, ...],
     allow_plugins: bool,
 ) -> int:
@@ -79,7 +82,7 @@ def command(
     console = stderr()
     report = bench(
         graph, shape, engines=engines or CONTESTANTS, seconds=seconds, threads=threads, inference=inference,
-        device=device, memory_limit=memory_limit, processes=processes,
+        device=device, memory_limit=memory_limit, processes=processes, deterministic=deterministic,
         say=lambda text: console.print(text, soft_wrap=True, markup=False),
     )  # fmt: skip
     if form == "json":

@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from n2nspec._lazy import torch
-from n2nspec.cli._options import ALLOW_PLUGINS, DEVICE, FORMAT, MEMORY_LIMIT, SET, SIZE, WORDS, overrides
+from n2nspec.cli._options import (
+    ALLOW_PLUGINS,
+    DETERMINISTIC,
+    DEVICE,
+    FORMAT,
+    MEMORY_LIMIT,
+    SET,
+    SIZE,
+    WORDS,
+    overrides,
+)
 from n2nspec.cli._output import bold, human
 from n2nspec.cli._sizes import input_shape, render_size
 from n2nspec.cli._table import Table
@@ -39,6 +49,7 @@ Size = tuple[int, int]
 @click.option("--threads", type=click.IntRange(1, 4096), default=None, help="For torch's operators.")
 @DEVICE
 @MEMORY_LIMIT
+@DETERMINISTIC
 @SET
 @ALLOW_PLUGINS
 def command(
@@ -51,13 +62,14 @@ def command(
     threads: int | None,
     device: str,
     memory_limit: int | None,
+    deterministic: bool,
     settings: tuple[str, ...],
     allow_plugins: bool,
 ) -> None:
     graph = check(spec, overrides(settings), allow_plugins=allow_plugins)
     shape = input_shape(graph, size, batch)
     model = compile(
-        graph.spec, engine=engine if memory_limit else "reference", device=device, memory_limit=memory_limit
+        graph.spec, engine=engine, device=device, memory_limit=memory_limit, deterministic=deterministic
     )
     before = torch.get_num_threads()
     try:

@@ -8,7 +8,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from n2nspec.cli._options import DEVICE, MEMORY_LIMIT, PATH, PROCESSES, SET, WORDS, overrides
+from n2nspec.cli._options import DETERMINISTIC, DEVICE, MEMORY_LIMIT, PATH, PROCESSES, SET, WORDS, overrides
 from n2nspec.cli._output import interrupted, print_diagnostics, stderr, stdout
 from n2nspec.diagnostics import plural
 from n2nspec.graph import check
@@ -27,6 +27,7 @@ __all__ = ["command"]
 @DEVICE
 @MEMORY_LIMIT
 @PROCESSES
+@DETERMINISTIC
 @click.option("--oracle", is_flag=True, help="Train the torch.nn twin beside it and compare.")
 def command(
     spec: str,
@@ -37,6 +38,7 @@ def command(
     device: str,
     memory_limit: int | None,
     processes: int | None,
+    deterministic: bool,
     oracle: bool,
 ) -> int:
     watch = _Watch()
@@ -48,7 +50,7 @@ def command(
                 watch.say(f"running the plugins beside the spec: {names}")
             train(
                 loaded, out, epochs=epochs, engine=engine, device=device, oracle=oracle,
-                memory_limit=memory_limit, processes=processes, reporter=watch,
+                memory_limit=memory_limit, processes=processes, deterministic=deterministic, reporter=watch,
             )  # fmt: skip
     except KeyboardInterrupt:
         elsewhere = "with another --out, " if out and watch.path else ""

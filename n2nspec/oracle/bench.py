@@ -17,7 +17,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
@@ -34,6 +33,7 @@ from n2nspec.oracle.contestants import CONTESTANTS, TORCH, Contest, OurStep, Ste
 from n2nspec.oracle.limits import copy_speed, peak_bytes, product_speed
 from n2nspec.oracle.twin import quiet
 from n2nspec.runtime import compile, memory_fault
+from n2nspec.runtime.machine import cpu_name
 from n2nspec.runtime.optimized import OptimizedEngine
 from n2nspec.runtime.timing import stopwatch
 
@@ -159,6 +159,7 @@ def bench(
     device: str = "cpu",
     memory_limit: int | None = None,
     processes: int | None = None,
+    deterministic: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> BenchReport:
     """Measures whole training steps (forward, loss, backward, optimiser), or forward passes.
@@ -171,7 +172,7 @@ def bench(
         threads: for torch's operators; as they are when None.
         inference: forward passes in evaluation mode instead of training steps.
         memory_limit: bytes that a training step of the optimized engine may take.
-        processes: that share a training step of the optimized engine, as in `n2nspec.compile`.
+        processes, deterministic: of the optimized engine, as in `n2nspec.compile`.
         say: told what is being done.
 
     A KeyboardInterrupt ends it early; the report has what was measured by then.
@@ -191,7 +192,7 @@ def bench(
     target = torch.rand(steps.shapes[steps.output], generator=generator, dtype=kind).to(place)
     contest = Contest(
         graph=graph, state=model.state_dict(), seed=seed, x=x, target=None if inference else target,
-        memory_limit=memory_limit, processes=processes,
+        memory_limit=memory_limit, processes=processes, deterministic=deterministic,
     )  # fmt: skip
     wanted = set(engines) | {BASELINE}
     rows = tuple(
@@ -367,20 +368,10 @@ def environment(place: torch.device) -> dict[str, str | int]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count() or 0,
     }
     if place.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(place)
     return found
-
-
-def _cpu_name() -> str:
-    """As the system calls it; Python's own answer is empty on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

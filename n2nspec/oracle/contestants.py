@@ -46,7 +46,7 @@ class Contest:
     Attributes:
         x, target: (N, C, H, W); there is no target in inference.
         memory_limit: bytes that a step of the optimized engine may take.
-        processes: that share a step of the optimized engine.
+        processes, deterministic: of the optimized engine.
     """
 
     graph: ShapedGraph
@@ -56,6 +56,7 @@ class Contest:
     target: Tensor | None
     memory_limit: int | None = None
     processes: int | None = None
+    deterministic: bool = False
 
 
 def description(name: str, contest: Contest) -> str:
@@ -82,6 +83,7 @@ def _ours(name: str, contest: Contest) -> Step:
     model = compile(
         contest.graph.spec, engine=name, device=x.device, dtype=x.dtype, seed=contest.seed,
         memory_limit=contest.memory_limit if name == "optimized" else None, processes=contest.processes,
+        deterministic=contest.deterministic,
     )  # fmt: skip
     if target is None:
         if name == "compiled":

@@ -31,6 +31,7 @@ def compile(
     seed: int | None = None,
     memory_limit: int | str | None = None,
     processes: int | None = None,
+    deterministic: bool = False,
 ) -> Model:
     """A model with freshly drawn weights.
 
@@ -47,6 +48,9 @@ def compile(
         processes: among which the optimized engine divides the pictures of a training step on the CPU; by
             default as many as torch uses threads, where the work is worth it. 1 starts none. Normalisation
             over batches, random numbers, layers of one's own and a memory limit need the whole batch in one.
+        deterministic: decide nothing by measuring, so that a step's rounding is the same in every run on
+            machines of one kind. Otherwise the optimized engine measures once which of several ways of
+            computing a large convolution is the fastest here, and keeps that in the user's cache folder.
 
     Raises:
         DiagnosticError: a graph that does not fit together, an unknown engine, dtype or device; E505, a
@@ -77,6 +81,7 @@ def compile(
         seed=spec.train.seed if seed is None else seed,
         memory_limit=None if memory_limit is None else _memory_limit(memory_limit, engine),
         processes=_processes(processes, graph, engine, place) if memory_limit is None else 1,
+        measure=not deterministic and memory_limit is None,
     )
 
 

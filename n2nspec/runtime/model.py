@@ -41,7 +41,7 @@ class Model:
 
     def __init__(
         self, graph: ShapedGraph, *, engine: str, device: device, dtype: dtype, seed: int,
-        memory_limit: int | None = None, processes: int = 1,
+        memory_limit: int | None = None, processes: int = 1, measure: bool = False,
     ) -> None:  # fmt: skip
         self.graph = graph
         self.spec = graph.spec
@@ -56,6 +56,8 @@ class Model:
         if memory_limit is not None:
             assert isinstance(self._engine, OptimizedEngine)
             self._engine.recompute = self.memory_limit = MemoryLimit(graph, memory_limit, dtype)
+        if measure and isinstance(self._engine, OptimizedEngine):
+            self._engine.measure_lowerings()
         self._stack: list[tuple[Any, Tensor, int, Tensor, int, bool]] = []
         shapes, order, self._trained = parameter_layout(graph)
         self._flat = partial(FlatTensors, shapes, order, kind=dtype, place=device)
@@ -382,6 +384,11 @@ class Model:
             tensor.copy_(state[name])
         self._steps = int(state["steps"])
         self._generator.set_state(state["generator"])
+
+    @property
+    def measures(self) -> bool:
+        """Whether the engine chooses by measuring."""
+        return isinstance(self._engine, OptimizedEngine) and self._engine.tuner is not None
 
     @property
     def engine(self) -> str:

@@ -124,6 +124,8 @@ def time_step(model: Model, shape: tuple[int, ...], *, seconds: float, passes: b
     recipe, clock = graph.spec.train, stopwatch(place)
     engine = OptimizedEngine(graph, kind=kind, place=place)
     engine.recompute = model.memory_limit
+    if model.measures:
+        engine.measure_lowerings()
     instance = engine.instance(shape, backward=True, input_gradient=False, passes=passes)
     kernels = [_Timed(kernel, clock) for kernel in instance.kernels]
     instance.kernels = list[Kernel](kernels)

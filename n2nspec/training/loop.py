@@ -55,6 +55,7 @@ def train(
     oracle: bool = False,
     memory_limit: int | str | None = None,
     processes: int | None = None,
+    deterministic: bool = False,
     reporter: Reporter | None = None,
 ) -> Run:
     """Trains a spec's network and writes a run folder.
@@ -63,7 +64,7 @@ def train(
         spec: from `n2nspec.load`, or what `load` takes; its plugins are run.
         out: the run folder, new or empty; without it `runs/NAME`, then `runs/NAME-2`, …
         epochs: instead of the spec's; 0 keeps the initial network.
-        engine, device, memory_limit, processes: as in `n2nspec.compile`.
+        engine, device, memory_limit, processes, deterministic: as in `n2nspec.compile`.
         oracle: train the torch.nn twin beside it: same initial weights, same batches, each timed alone.
         reporter: watches; nothing is printed.
 
@@ -81,7 +82,10 @@ def train(
         refuse_existing(folder)
     spec = _with_epochs(spec if isinstance(spec, Spec) else load(_source(spec), allow_plugins=True), epochs)
     spec = _with_absolute_paths(spec)
-    model = compile(spec, engine=engine, device=device, memory_limit=memory_limit, processes=processes)
+    model = compile(
+        spec, engine=engine, device=device, memory_limit=memory_limit, processes=processes,
+        deterministic=deterministic,
+    )  # fmt: skip
     frame = Frame(model.graph)
     data = open_training(spec, model.dtype)
     check_batches(model, frame, data)

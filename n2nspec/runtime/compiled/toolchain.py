@@ -9,7 +9,8 @@ import os
 import shutil
 import sys
 from contextlib import suppress
-from pathlib import Path
+
+from n2nspec.runtime.store import cache_folder
 
 __all__ = ["find_compiler", "keep_results"]
 
@@ -31,7 +32,6 @@ def keep_results() -> None:
     if FOLDER in os.environ:
         return
     with suppress(OSError, RuntimeError):  # no home, or one that is read-only: torch's own choice then
-        base = os.environ.get("XDG_CACHE_HOME")
-        folder = (Path(base) if base else Path.home() / ".cache") / "n2nspec" / "compiled"
+        folder = cache_folder() / "compiled"
         folder.mkdir(parents=True, exist_ok=True)
         os.environ[FOLDER] = str(folder)

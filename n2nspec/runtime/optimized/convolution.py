@@ -13,6 +13,7 @@ from math import inf, prod
 from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
+from n2nspec.compiler.lowering import Lowerings, usual
 from n2nspec.compiler.program import Activation, ConvOp, Source
 from n2nspec.layers._base import Mode
 from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["ConvKernel"]
 
 Tensors = Mapping[str, Mapping[str, "Tensor"]]
-
-SHIFTED_FORWARD = 16
-SHIFTED_BACKWARD = 64
-"""Channels from which on shifted pixels beat copied windows; measured, see `Correlation`."""
 
 
 class ConvKernel(Kernel):
@@ -44,14 +41,23 @@ class ConvKernel(Kernel):
     def __init__(
         self, op: ConvOp, values: Values, buffers: Buffers, kernel: tuple[int, int], now: int,
         then: int | None, *, needs_inputs: tuple[bool, ...], keep_columns: bool,
+        lowerings: Lowerings,
     ) -> None:  # fmt: skip
         self.op, self.values = op, values
         n, outputs, height, width = op.shape
         self.out = values.pictures[op.name]
+        channels = [values.pictures[source.value].stored for source in op.sources]
+        ways = [
+            lowerings.get((op.name, index)) or usual(source, stored, self.out.stored)
+            for index, (source, stored) in enumerate(zip(op.sources, channels, strict=True))
+        ]
         self.forwards = [
-            _Forward(op, source, index, values, buffers, kernel, now,
-                     then if then is not None and self.from_input(source, needed) else None, keep_columns)
-            for index, (source, needed) in enumerate(zip(op.sources, needs_inputs, strict=True))
+            _Forward(
+                op, source, index, values, buffers, kernel, now,
+                then if then is not None and self.from_input(source, needed) else None, keep_columns,
+                way.forward,
+            )
+            for index, (source, needed, way) in enumerate(zip(op.sources, needs_inputs, ways, strict=True))
         ]  # fmt: skip
         first = self.forwards[0]
         several = len(self.forwards) > 1
@@ -76,8 +82,10 @@ class ConvKernel(Kernel):
             return
         gradient = self.gradient = values.gradient_pictures[op.name]
         self.backwards = [
-            _Backward(source, forward, values, buffers, kernel, gradient, then, needed=needed)
-            for source, forward, needed in zip(op.sources, self.forwards, needs_inputs, strict=True)
+            _Backward(source, forward, values, buffers, kernel, gradient, then, way.backward, needed=needed)
+            for source, forward, needed, way in zip(
+                op.sources, self.forwards, needs_inputs, ways, strict=True
+            )
         ]
         self.copy = None
         if not gradient.bare and any(part.own for part in self.backwards):
@@ -91,6 +99,12 @@ class ConvKernel(Kernel):
             self.slope = large[0] if large else buffers.scratch((numbers,), then, then)
         self.sums = buffers.scratch((gradient.stored,), then, then)
         self.backward_bound_to: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def shifts(self) -> tuple[bool, bool]:
+        """Whether the first source's pixels are shifted forward, and backward; else windows are copied."""
+        backward = self.backwards[0].correlation if self.backwards else None
+        return self.forwards[0].correlation.shifted, backward is not None and backward.shifted
 
     @staticmethod
     def from_input(source: Source, needed: bool) -> bool:
@@ -237,11 +251,11 @@ class _Forward:
     def __init__(
         self, op: ConvOp, source: Source, index: int, values: Values, buffers: Buffers,
         kernel: tuple[int, int], now: int, keep_until: int | None, keep_columns: bool,
+        shifted: bool,
     ) -> None:  # fmt: skip
         x, out = values.pictures[source.value], values.pictures[op.name]
         outputs, size = out.stored, (op.shape[2], op.shape[3])
-        unit = all(m.stride == 1 for m in source.maps)
-        shifted = unit and keep_until is None and x.stored >= SHIFTED_FORWARD and _long(source)
+        shifted = shifted and keep_until is None and all(m.stride == 1 for m in source.maps)
         self.correlation = Correlation(
             buffers, x, source.maps, size, outputs, now, shifted=shifted,
             keep_until=keep_until, refilled=not keep_columns,
@@ -265,7 +279,7 @@ class _Backward:
 
     def __init__(
         self, source: Source, forward: _Forward, values: Values, buffers: Buffers,
-        kernel: tuple[int, int], gradient: Picture, then: int, *, needed: bool,
+        kernel: tuple[int, int], gradient: Picture, then: int, shifted: bool, *, needed: bool,
     ) -> None:  # fmt: skip
         x = self.x = values.pictures[source.value]
         self.forward, self.needed = forward, needed
@@ -282,10 +296,9 @@ class _Backward:
             return
         adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
         same = x.storage_shape[1:3] == gradient.storage_shape[1:3] and x.stored == source.channels
-        wide = min(gradient.stored, x.stored) >= SHIFTED_BACKWARD
         correlation = self.correlation = Correlation(
             buffers, gradient, adjoint, (x.shape[2], x.shape[3]), source.channels, then,
-            shifted=same and not self.own and all(m.stride == 1 for m in adjoint) and wide,
+            shifted=shifted and same and not self.own and all(m.stride == 1 for m in adjoint),
         )  # fmt: skip
         correlation.align(x)
         self.matrix = KernelMatrix(buffers, adjoint, kernel, gradient, source.channels, then)
@@ -337,11 +350,6 @@ class _Backward:
             yield partial(pixels.view(self.x.inside.shape).copy_, self.x.inside)
         yield from self.correlation.collected(pixels, self.matrix.gradient, kernels, self.product.tensor)
         yield from self.matrix.collected(gradient.transpose(2, 3))
-
-
-def _long(source: Source) -> bool:
-    """Whether there is more than one place in a window; one is a matrix product as it is."""
-    return any(m.length > 1 for m in source.maps)
 
 
 def _activated(activation: Activation | None, value: Tensor, out: Tensor) -> Iterator[Call]:

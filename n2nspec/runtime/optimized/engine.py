@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from n2nspec._lazy import torch
+from n2nspec.compiler.lowering import Lowerings
 from n2nspec.compiler.passes import optimise
 from n2nspec.compiler.program import program
 from n2nspec.compiler.recompute import Recomputation
 from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import Mode
 from n2nspec.losses import LossSpec
-from n2nspec.runtime.optimized.instance import Instance
+from n2nspec.runtime.optimized.instance import Instance, wanted_values
+from n2nspec.runtime.optimized.tuning import Tuner
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -48,6 +50,9 @@ class OptimizedEngine:
         }
         self.recompute: Callable[[tuple[int, ...]], Recomputation | None] | None = None
         """What training steps on an input of some shape do not keep; None where memory has no limit."""
+        self.tuner: Tuner | None = None
+        self.chosen: dict[tuple[int, ...], Lowerings] = {}
+        """By the shape of the input."""
         self._free: OrderedDict[tuple[Any, ...], list[Instance]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,9 +81,27 @@ class OptimizedEngine:
         recompute = self.recompute(shape) if self.recompute and stepping else None
         with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
             return Instance(
-                optimise(written) if passes else written, self._graph, self._parameters, kind=self._kind,
+                optimise(written) if passes else written, self._parameters, kind=self._kind,
                 place=self._place, backward=backward, input_gradient=input_gradient, recompute=recompute,
+                lowerings=self.lowerings(shape) if stepping and recompute is None else None,
             )  # fmt: skip
+
+    def lowerings(self, shape: tuple[int, ...]) -> Lowerings:
+        """How convolutions of a training step are computed on an input of this shape.
+
+        Measured where that was asked for, which takes the time of some steps.
+        """
+        if shape not in self.chosen:
+            if self.tuner is None:
+                return {}
+            steps = optimise(program(self._graph, shape))
+            with torch.inference_mode(False):
+                self.chosen[shape] = self.tuner(steps, wanted_values(steps, self._parameters, False))
+        return self.chosen[shape]
+
+    def measure_lowerings(self) -> None:
+        """From now on the fastest ones are found by measuring."""
+        self.tuner = Tuner(self._parameters, kind=self._kind, place=self._place)
 
     def _give_back(
         self, instance: Instance, shape: tuple[int, ...], *, backward: bool, input_gradient: bool

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap
+from n2nspec.compiler.lowering import Lowerings
 from n2nspec.compiler.plan import PlannedBuffer
 from n2nspec.compiler.program import ConvOp, LayerOp, Op, PoolOp, Program
 from n2nspec.compiler.recompute import INPUT, Recomputation, Timeline
-from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import Mode, Needs
 from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
 from n2nspec.runtime.optimized.convolution import ConvKernel
@@ -26,10 +26,24 @@ from n2nspec.runtime.optimized.kernels import Kernel, LayerKernel, PoolKernel, V
 if TYPE_CHECKING:
     from torch import Generator, Tensor, device, dtype
 
-__all__ = ["Instance"]
+__all__ = ["Instance", "wanted_values"]
 
 Pads = tuple[int, int, int, int]
 Tensors = Mapping[str, Mapping[str, "Tensor"]]
+Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
+
+
+def wanted_values(program: Program, parameters: Shapes, input_gradient: bool) -> set[str]:
+    """The values whose gradient a backward pass makes: parameters, or the input, stand before them."""
+    wanted = {program.input_name} if input_gradient else set()
+    for op in program.ops:
+        weights = getattr(op, "weights", None)
+        owned = weights is not None and any(
+            name.startswith(weights.prefix) for name in parameters.get(weights.owner, {})
+        )
+        if owned or any(name in wanted for name in op.inputs):
+            wanted.add(op.name)
+    return wanted
 
 
 class Instance:
@@ -39,26 +53,18 @@ class Instance:
         parameters: their shapes, by owner and name.
         backward: whether backward passes will be asked for, and `input_gradient` whether that of the input.
         recompute: what is not kept from the forward pass to the backward pass; None keeps everything.
+        lowerings: how convolutions are computed, where not as usual.
     """
 
     def __init__(
-        self, program: Program, graph: ShapedGraph, parameters: Mapping[str, Mapping[str, tuple[int, ...]]],
-        *, kind: dtype, place: device, backward: bool, input_gradient: bool,
-        recompute: Recomputation | None = None,
+        self, program: Program, parameters: Shapes, *, kind: dtype, place: device, backward: bool,
+        input_gradient: bool, recompute: Recomputation | None = None, lowerings: Lowerings | None = None,
     ) -> None:  # fmt: skip
         self.program = program
         self.values = Values()
         ops = program.ops
         count = len(ops)
-        wanted = {program.input_name} if input_gradient else set()
-        for op in ops:
-            weights = getattr(op, "weights", None)
-            owned = weights is not None and any(
-                name.startswith(weights.prefix) for name in parameters.get(weights.owner, {})
-            )
-            if owned or any(name in wanted for name in op.inputs):
-                wanted.add(op.name)
-        self.wanted = wanted if backward else set()
+        self.wanted = wanted_values(program, parameters, input_gradient) if backward else set()
         self.timeline = timeline = Timeline(program, self.wanted, recompute)
         self.buffers = Buffers(kind, place, timeline)
         pictured = timeline.pictured
@@ -90,7 +96,8 @@ class Instance:
                     shape, gradient_pads.get(name, NONE), born, dies[name]
                 )
         self.kernels = [
-            self._kernel(op, index, after[op.name], graph, parameters) for index, op in enumerate(ops)
+            self._kernel(op, index, after[op.name], parameters, lowerings or {})
+            for index, op in enumerate(ops)
         ]
         self.again = {index: self.kernels[index] for index in timeline.again if index != INPUT}
         """The kernels that run forward a second time."""
@@ -101,10 +108,7 @@ class Instance:
         for kernel in self.kernels:
             kernel.bind()
 
-    def _kernel(
-        self, op: Op, now: int, then: int, graph: ShapedGraph,
-        parameters: Mapping[str, Mapping[str, tuple[int, ...]]],
-    ) -> Kernel:  # fmt: skip
+    def _kernel(self, op: Op, now: int, then: int, parameters: Shapes, lowerings: Lowerings) -> Kernel:
         self.buffers.owner = op.name
         needs = tuple(name in self.wanted for name in op.inputs)
         backward = op.name in self.wanted
@@ -113,6 +117,7 @@ class Instance:
             return ConvKernel(
                 op, self.values, self.buffers, (shape[2], shape[3]), now, then if backward else None,
                 needs_inputs=needs, keep_columns=op.name not in self.timeline.choice.columns,
+                lowerings=lowerings,
             )  # fmt: skip
         if isinstance(op, PoolOp):
             return PoolKernel(op, self.values, self.buffers, now, then, needs_input=backward and needs[0])

@@ -8,10 +8,10 @@ one on standard output, when it is done.
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 from n2nspec._lazy import torch
+from n2nspec.compiler.lowering import Lowering
 from n2nspec.graph import ShapedGraph, analyse
 from n2nspec.layers._base import Mode
 from n2nspec.runtime.flat import FlatTensors, parameter_layout
@@ -22,16 +22,23 @@ from n2nspec.spec import load
 
 __all__ = ["main"]
 
+IN, OUT, ERRORS = 0, 1, 2
+"""File descriptors, which belong to the protocol here."""
+
 
 def main() -> None:
     """Serves the process that started this one."""
-    channel = Channel(sys.stdin.fileno(), os.dup(sys.stdout.fileno()))
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
+    channel = Channel(IN, os.dup(OUT))
+    os.dup2(ERRORS, OUT)  # whatever a library prints is no answer
     job = channel.hear(patience=0)
     if job is None:
         return
     torch.set_num_threads(job["threads"])
-    helper = Helper(analyse(load(job["spec"])), getattr(torch, job["dtype"]), job["memory"])
+    helper = Helper(
+        analyse(load(job["spec"])),
+        {"float32": torch.float32, "float64": torch.float64}[job["dtype"]],
+        job["memory"],
+    )
     channel.say({"ready": True})
     while (job := channel.hear()) is not None:
         channel.say(helper.step(job))
@@ -59,6 +66,11 @@ class Helper:
         """The loss of a part, whose gradients then stand in the shared memory."""
         if "memory" in job:
             self.batch = Shared(job["bytes"], job["memory"])
+        if "lowerings" in job:
+            self.engine.chosen[tuple(job["x"])] = {
+                (name, index): Lowering(forward=forward, backward=backward)
+                for name, index, forward, backward in job["lowerings"]
+            }
         assert self.batch is not None
         x = self.batch.tensor(tuple(job["x"]), self.kind)
         target = self.batch.tensor(tuple(job["target"]), self.kind, x.nbytes)

@@ -118,9 +118,11 @@ class Team:
         batches = [
             (x[end - size : end], target[end - size : end]) for size, end in zip(sizes, ends, strict=True)
         ]
+        for size in dict.fromkeys(sizes):  # measured, if at all, while nobody else is at work
+            self._engine.lowerings((size, *x.shape[1:]))
         self._grow(len(sizes) - 1)
         asked = [
-            helper.ask(parameters, *batch, loss)
+            helper.ask(parameters, *batch, loss, self._engine)
             for helper, batch in zip(self._helpers, batches[1:], strict=False)
         ]
         gradients.flat.zero_()
@@ -163,6 +165,7 @@ class _Helper:
         self._asked = 0
         self._ready = False
         self._batch: Shared | None = None
+        self._shapes: set[tuple[int, ...]] = set()
         try:
             shared = Shared(2 * flat.nbytes)
             self._process = _started(threads)
@@ -191,8 +194,10 @@ class _Helper:
         shared.unlink()
         self.started.set()
 
-    def ask(self, parameters: FlatTensors, x: Tensor, target: Tensor, loss: LossSpec) -> bool:
-        """Has a part computed; False where it has to be computed here."""
+    def ask(
+        self, parameters: FlatTensors, x: Tensor, target: Tensor, loss: LossSpec, engine: OptimizedEngine
+    ) -> bool:
+        """Has a part computed as this engine would; False where it has to be computed here."""
         if not self._ready or self.fault:
             return False
         self._asked += 1
@@ -200,6 +205,13 @@ class _Helper:
             "number": self._asked, "x": tuple(x.shape), "target": tuple(target.shape),
             "loss": loss.model_dump(exclude={"type"}),
         }  # fmt: skip
+        shape = tuple(x.shape)
+        if shape not in self._shapes:
+            self._shapes.add(shape)
+            job["lowerings"] = [
+                [name, index, way.forward, way.backward]
+                for (name, index), way in engine.lowerings(shape).items()
+            ]
         size = x.nbytes + target.nbytes
         try:
             if self._batch is None or self._batch.nbytes < size:
