@@ -89,8 +89,8 @@ class _Watch:
         self._epochs, self.path = info.epochs, info.path
         say = self.say
         say(
-            f"{info.spec.name}: {plural(info.parameters, 'parameter')}, engine {info.engine}, {info.dtype}"
-            f" on {info.device}"
+            f"{info.spec.name}: {plural(info.parameters, 'parameter')}, engine {info.engine}"
+            f"{f' ({info.reason})' if info.reason else ''}, {info.dtype} on {info.device}"
         )
         height, width = info.size
         say(f"training on {info.training}: {plural(info.pairs, 'pair')} of {height} × {width} an epoch")

@@ -166,7 +166,7 @@ class Model:
         x, target = self._batched(x, "x"), self._tensor(target, "target")
         self._check_conditions(x, training=True)
         target = target.unsqueeze(0) if target.dim() == len(self.graph.input_shape) - 1 else target
-        expected = self._output_shape(x)
+        expected = self.output_shape(tuple(x.shape))
         if tuple(target.shape) != expected:
             raise fail(
                 "E209",
@@ -244,17 +244,17 @@ class Model:
             self._buffers[node].update(buffers)
             self._tensors[node].update(buffers)
 
-    def _output_shape(self, x: Tensor) -> tuple[int, ...]:
-        values = self._values(x)
-        shape = concrete(self.graph.shapes[self.graph.output], values)
-        assert shape is not None, "the size contract lets through only what every layer accepts"
-        return shape
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the output for batches of a shape that fits."""
+        found = concrete(self.graph.shapes[self.graph.output], self._values(shape))
+        assert found is not None, "the size contract lets through only what every layer accepts"
+        return found
 
-    def _values(self, x: Tensor) -> dict[str, int]:
+    def _values(self, shape: tuple[int, ...]) -> dict[str, int]:
         """The symbols of the input shape."""
         return {
             dim.symbol: size
-            for dim, size in zip(self.graph.input_shape, x.shape, strict=True)
+            for dim, size in zip(self.graph.input_shape, shape, strict=True)
             if not isinstance(dim, int)
         }
 
@@ -297,7 +297,7 @@ class Model:
 
     def _check_conditions(self, x: Tensor, *, training: bool) -> None:
         """Raises DiagnosticError where a layer would get a single value and needs several."""
-        values = self._values(x)
+        values = self._values(tuple(x.shape))
         for condition in self.graph.conditions:
             if (training or not condition.training) and condition.broken(values):
                 received = " × ".join(map(str, x.shape))

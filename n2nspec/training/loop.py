@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from n2nspec.data import TrainingData, ValidationData, open_training, open_validation
 from n2nspec.diagnostics import Diagnostic, DiagnosticError, fail
 from n2nspec.oracle import OracleTrainer
-from n2nspec.runtime import Model, compile
+from n2nspec.runtime import EngineChoice, Model, choose_engine, compile
 from n2nspec.spec import Spec, load, to_toml
 from n2nspec.training.contestant import Contestant
 from n2nspec.training.evaluation import spread
@@ -89,9 +89,18 @@ def train(
     frame = Frame(model.graph)
     data = open_training(spec, model.dtype)
     check_batches(model, frame, data)
+    choice = None
+    if engine == "auto":
+        shape = (min(data.batch_size, data.pairs_per_epoch), data.channels, *data.size)
+        steps = spec.train.epochs * data.batches_per_epoch
+        choice = choose_engine(model, shape, steps, processes=processes)
+        if choice.engine != model.engine:
+            model = compile(spec, engine=choice.engine, device=device)
     validation = open_validation(spec, model.dtype)
     twin = OracleTrainer(model) if oracle else None
-    session = _Session(model, frame, data, validation, twin=twin, reporter=reporter or Silent())
+    session = _Session(
+        model, frame, data, validation, twin=twin, reporter=reporter or Silent(), choice=choice
+    )
     session.start(folder)
     session.run()
     return open_run(session.path, allow_plugins=True)
@@ -153,12 +162,14 @@ class _Session:
         *,
         twin: OracleTrainer | None,
         reporter: Reporter,
+        choice: EngineChoice | None,
     ) -> None:
         self.model = model
         self.frame = frame
         self.data = data
         self.validation = validation
         self.reporter = reporter
+        self.reason = choice.reason if choice else ""
         self.ours = Contestant(network=model)
         self.twin = Contestant(network=twin) if twin else None
         self.epochs = model.spec.train.epochs
@@ -190,6 +201,7 @@ class _Session:
                 path=self.path,
                 spec=self.model.spec,
                 engine=self.model.engine,
+                reason=self.reason,
                 device=str(self.model.device),
                 dtype=str(self.model.dtype).removeprefix("torch."),
                 parameters=self.model.graph.parameter_count,

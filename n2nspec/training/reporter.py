@@ -29,6 +29,7 @@ class StartInfo:
         noisy_psnr: mean PSNR of the held-out pictures as they are, dB.
         psnr: the same after the untrained network.
         warnings: doubts about the spec and the data.
+        reason: why this engine, where the user left it open.
         memory: what a training step takes, in words, where it has a limit.
     """
 
@@ -49,6 +50,7 @@ class StartInfo:
     psnr: float | None
     warnings: tuple[Diagnostic, ...]
     memory: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
