@@ -145,9 +145,10 @@ class Team:
         return float(value)
 
     def _grow(self, helpers: int) -> None:
-        while len(self._helpers) < helpers:
-            self._helpers.append(_Helper(self._graph, self._fresh().flat, self._threads))
-            self._parts.append(self._fresh())
+        with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
+            while len(self._helpers) < helpers:
+                self._helpers.append(_Helper(self._graph, self._fresh().flat, self._threads))
+                self._parts.append(self._fresh())
 
 
 class _Helper:
@@ -181,12 +182,13 @@ class _Helper:
         self._channel = Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
         document = {key: value for key, value in to_document(graph.spec).items() if key != "data"}
         kind = str(flat.dtype).removeprefix("torch.")
-        self._channel.say({"spec": document, "dtype": kind, "threads": threads, "memory": shared.path})
-        threading.Thread(target=self._wait, args=(shared,), daemon=True).start()
+        job = {"spec": document, "dtype": kind, "threads": threads, "memory": shared.path}
+        threading.Thread(target=self._introduce, args=(job, shared), daemon=True).start()
 
-    def _wait(self, shared: Shared) -> None:
-        """Until the helper is there, while the steps go on."""
+    def _introduce(self, job: dict[str, Any], shared: Shared) -> None:
+        """Tells the helper what it is for, and waits until it is there, while the steps go on."""
         try:
+            self._channel.say(job)
             self._ready = self._channel.hear(patience=0) is not None
             self.fault = "" if self._ready else "it did not start"
         except (OSError, ValueError) as error:
