@@ -216,7 +216,7 @@ def _narrowings(
 def _disagreement(wiring: Wiring, found: Shapes) -> Iterator[Diagnostic]:
     """An error when every layer accepts some sizes, and no size is accepted by all."""
     for symbol, sizes in found.sizes.items():
-        if not sizes.is_empty or found.problems:
+        if not sizes.is_empty:
             continue
         left = ALL_SIZES
         for number, shape in found.shapes.items():  # in the order of the layers: who takes away the last size
@@ -234,7 +234,7 @@ def _disagreement(wiring: Wiring, found: Shapes) -> Iterator[Diagnostic]:
                     f" {accepted} before it, {domains[0].render(symbol)} here",
                     show="name", help="make the strides on the way equal, or crop one branch with CropLike",
                 )  # fmt: skip
-                break
+                return  # the other axis of the same strides would be the same mistake
 
 
 def _several(wiring: Wiring, found: Shapes) -> Iterator[Diagnostic]:

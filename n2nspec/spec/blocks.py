@@ -38,7 +38,8 @@ INPUT = re.compile(r"in(?:[1-9][0-9]{0,3})?")
 class Block:
     """A definition. `params` has None where the use must give a value.
 
-    `sound` is False where there are mistakes in it: its layers can be judged, but it cannot be used.
+    `sound` is False where there are mistakes in it: its layers can be judged, its result is not known.
+    `params_known` is False where such a mistake may hide parameters.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Block:
     """Each with whether there is a `${…}` in it."""
     output: Traced | None
     sound: bool
+    params_known: bool
 
 
 def read_blocks(table: Traced | None, problems: Problems) -> dict[str, Block | None]:
@@ -79,6 +81,8 @@ def _read(name: str, item: Traced, problems: Problems) -> Block | None:
     params: dict[str, Traced | None] = {}
     declared: dict[str, Where] = {}
     given = item.get("params")
+    params_known = given is not None or all(key in KEYS for key in item.value)
+    checked = len(problems.found)
     for param, default, where in _params(given, problems) if given is not None else ():
         if not NAME.fullmatch(param) or param in RESERVED:
             message = f"a parameter cannot be called {quote(param)}"
@@ -93,6 +97,7 @@ def _read(name: str, item: Traced, problems: Problems) -> Block | None:
             )  # fmt: skip
         else:
             params[param], declared[param] = default, where
+    params_known &= len(problems.found) == checked
     layers = _layers(name, item, problems)
     output = item.get("output")
     if output is not None and (not isinstance(output.value, str) or has_template(output.value)):
@@ -101,7 +106,7 @@ def _read(name: str, item: Traced, problems: Problems) -> Block | None:
     return Block(
         name=name, where=item.where, params=params, declared=declared, output=output,
         layers=tuple((layer, has_template(layer.value)) for layer in layers),
-        sound=len(problems.found) == before,
+        sound=len(problems.found) == before, params_known=params_known,
     )  # fmt: skip
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from n2nspec.diagnostics import closest, did_you_mean, quote
+from n2nspec.layers import LayerSpec
 from n2nspec.spec.entries import ENTRIES, Entry
+from n2nspec.spec.keys import SYNONYMS
 from n2nspec.spec.limits import Budget, TooLargeError, measure
 from n2nspec.spec.merge import STAGES
-from n2nspec.spec.trace import Origin, Problems, Step, Traced, Where
+from n2nspec.spec.trace import UNKNOWN, Origin, Problems, Step, Traced, Where
 
 __all__ = ["put_in_defaults"]
 
@@ -23,21 +25,9 @@ def put_in_defaults(document: Traced, problems: Problems) -> Traced | None:
     if table is None:
         return document
     document = document.with_({}, without=("defaults",))
-    if not isinstance(table.value, dict):
-        problems.wrong_type(table, "defaults", "a table of layer types", help="write [defaults.TYPE]")
-        return document
-    defaults: dict[str, Mapping[str, Traced]] = {}
-    for kind, item in table.items():
-        if kind not in ENTRIES:
-            problems.add(
-                item.where, "E116", f"unknown layer type {quote(kind)}", key=True,
-                help=did_you_mean(kind, ENTRIES),
-            )  # fmt: skip
-        elif isinstance(item.value, dict):
-            defaults[kind] = dict(_fields(kind, ENTRIES[kind], item, problems))
-        else:
-            problems.wrong_type(item, f"defaults.{kind}", "a table", help="write [defaults.TYPE]")
-    by_type = {kind: _of_type(kind, defaults) for kind in _types_in(document)}
+    used = _types_in(document)
+    defaults = _read(table, used, problems)
+    by_type = {kind: _of_type(kind, defaults) for kind in used}
     budget = Budget(problems)
     sizes = {id(item): measure(item.value) for fields in by_type.values() for item in fields.values()}
     changes = {}
@@ -52,19 +42,57 @@ def put_in_defaults(document: Traced, problems: Problems) -> Traced | None:
     return document.with_(changes)
 
 
+def _read(table: Traced, used: frozenset[str], problems: Problems) -> dict[str, dict[str, Traced]]:
+    """The fields by type; UNKNOWN those that a mistake may have been meant to give."""
+    if not isinstance(table.value, dict):
+        problems.wrong_type(table, "defaults", "a table of layer types", help="write [defaults.TYPE]")
+        return {kind: _unknown(kind, table.where) for kind in used}
+    defaults: dict[str, dict[str, Traced]] = {}
+    missed: list[tuple[str, dict[str, Traced]]] = []
+    for kind, item in table.items():
+        if kind not in ENTRIES:
+            problems.add(
+                item.where, "E116", f"unknown layer type {quote(kind)}", key=True,
+                help=did_you_mean(kind, ENTRIES),
+            )  # fmt: skip
+            near = closest(kind, ENTRIES)
+            if near is not None:
+                fields = _unknown(near, item.where)
+                given = item.value if isinstance(item.value, dict) else fields
+                missed.append((near, {key: fields[key] for key in fields if key in given}))
+        elif isinstance(item.value, dict):
+            defaults[kind] = dict(_fields(kind, ENTRIES[kind], item, problems))
+        else:
+            problems.wrong_type(item, f"defaults.{kind}", "a table", help="write [defaults.TYPE]")
+            defaults[kind] = _unknown(kind, item.where)
+    for kind, fields in missed:
+        defaults[kind] = {**fields, **defaults.get(kind, {})}
+    return defaults
+
+
+def _unknown(kind: str, where: Where) -> dict[str, Traced]:
+    return {key: Traced(UNKNOWN, where) for key in _keys(ENTRIES[kind].layer_type)}
+
+
+def _keys(layer: type[LayerSpec]) -> list[str]:
+    return [field.alias or name for name, field in layer.model_fields.items() if name != "type"]
+
+
 def _fields(kind: str, entry: type[Entry], table: Traced, problems: Problems) -> Iterator[tuple[str, Traced]]:
     layer = entry.layer_type
-    known = [field.alias or name for name, field in layer.model_fields.items() if name != "type"]
+    known = _keys(layer)
     for key, item in table.items():
         if key in known:
             yield key, item
             continue
+        near = closest(SYNONYMS.get(key, key), known)
+        if near is not None and near not in table.value:
+            yield near, Traced(UNKNOWN, item.where)
         if key in layer.inferred:
             help = f"leave {key} out: it follows from the layer before"
         elif key in ("name", "from", "share", "type"):
             help = f"each layer has its own {key}"
         else:
-            near = closest(key, known)
             help = f"did you mean {quote(near)}?" if near else did_you_mean("", known)
         message = f"unknown key {quote(key)} in the defaults of {kind}"
         problems.add(item.where, "E110", message, key=True, help=help)

@@ -69,6 +69,7 @@ class Definitions:
 
     def _in_blocks(self, problems: Problems) -> Iterator[Traced]:
         walk = _Inside(self.blocks, self.scope, problems)
+        known = len(problems.found)
         for block in filter(None, self.blocks.values()):
             before = len(problems.found)
             walk.judge(block)
@@ -80,6 +81,10 @@ class Definitions:
                 references.resolve(reads)
         except TooLargeError:
             pass
+        if any(found.code == "E125" for found, _ in problems.found[:known]):
+            # what is too large where it is used is so in each block on the way
+            new = [pair for pair in problems.found[known:] if pair[0].code != "E125"]
+            problems.found[known:] = new
         for layer in walk.flat:
             yield _bare(layer.entry)
 
@@ -132,10 +137,15 @@ class _Inside(Expansion):
         values = dict(self.globals.values)
         for name, default in block.params.items():
             if default is not None:
-                fill(default, Scope(values=values), self.problems)
+                fill(default, Scope(values=values, open=self.globals.open), self.problems)
             values[name] = Traced(UNKNOWN, block.declared[name])
         declared = f"params of [blocks.{block.name}]"
-        self._group(block, Scope(values=values, declared=declared, open=not block.sound), (), ())
+        self._group(
+            block,
+            Scope(values=values, declared=declared, open=self.globals.open or not block.params_known),
+            (),
+            (),
+        )
 
     def _group(self, block: Block, scope: Scope, steps: tuple[Step, ...], stack: tuple[str, ...]) -> Group:
         """What a block is for another one that uses it with such values; worked out once for each."""

@@ -11,17 +11,19 @@ References. From outside, `e1` is the block's result (its last layer, or its `ou
 repetitions; `e1.conv1` is a node in it. Inside a block, `from` knows the block's own layers and `in`: all
 that the block reads (its first layer reads that by itself), or one of it, `in1`, `in2`, …. Nothing else: a
 block means the same wherever it is used.
+
+Mistakes. What cannot be made of an entry, for a mistake that is reported, becomes one layer of a type that is
+not known: it has its place and its sources, and what reads it is not judged. All else is made as usual.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from n2nspec.diagnostics import closest, describe_value, quote
-from n2nspec.spec.blocks import PLACING, SIMPLE_NAME, Block, check_inner_name
+from n2nspec.diagnostics import Label, describe_value, quote
+from n2nspec.spec.arguments import arguments
+from n2nspec.spec.blocks import SIMPLE_NAME, Block, check_inner_name
 from n2nspec.spec.entries import ENTRIES
 from n2nspec.spec.least import Least
 from n2nspec.spec.limits import MOST_LAYERS, MOST_NESTED, Budget, TooLargeError, measure
@@ -29,33 +31,21 @@ from n2nspec.spec.merge import STAGES
 from n2nspec.spec.origins import NOWHERE, Origins
 from n2nspec.spec.references import Body, Group, Inputs, Layer, References, Target
 from n2nspec.spec.templates import Scope, fill
-from n2nspec.spec.trace import UNKNOWN, Problems, Step, Traced, label
+from n2nspec.spec.trace import UNKNOWN, Problems, Step, Traced, Where, label
 
-__all__ = ["Expanded", "Expansion", "expand", "used"]
+__all__ = ["Expansion", "expand", "used"]
 
 LONGEST_NAME = 200
-LARGEST_ARGUMENT = 10_000
-"""Values in what a parameter stands for."""
-PLACED = ("type", "name", "from", "repeat")
-"""What may be wrong with the use of a block, whatever the block."""
 REPEAT = "for example repeat = 3"
 ENOUGH = 1_000
-"""Copies of layers that are made when what they are copies of is wrong."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expanded:
-    """The flat document, None when it would be too large. `whole` is False where uses were left out."""
-
-    document: Traced | None
-    whole: bool = True
+"""Copies of layers that are made when what they are copies of is wrong, or once an entry was too large."""
 
 
 def expand(
     document: Traced, blocks: Mapping[str, Block | None], scope: Scope, problems: Problems, *,
     wrong: bool = False, origins: Origins = NOWHERE,
-) -> Expanded:  # fmt: skip
-    """The document with nothing but layers in it.
+) -> Traced | None:  # fmt: skip
+    """The document with nothing but layers in it; None when it would be too large, which is reported.
 
     Args:
         wrong: there are mistakes in what is to be copied: after a while there is nothing more to be learnt
@@ -66,13 +56,14 @@ def expand(
     lists = {stage: document.part(stage) for stage in STAGES if isinstance(document.value.get(stage), list)}
     every_entry = [entry for entries in lists.values() for entry in entries.value]
     if not any(map(_expands, every_entry)):
-        return Expanded(document=flat)
+        return flat
     table = document.value.get("input")
     taken = {name for entry in every_entry if (name := _name_of(entry))}
     walk = Expansion(
         blocks, scope, problems, input=next(iter(table), "") if isinstance(table, dict) else "", taken=taken,
-        most=ENOUGH if wrong else MOST_LAYERS,
     )  # fmt: skip
+    if wrong or walk.is_too_large(every_entry):
+        walk.most = ENOUGH - 1  # one more stands for the rest
     try:
         layers = {stage: walk.stage(entries) for stage, entries in lists.items()}
         every = [layer for items in layers.values() for layer in items]
@@ -82,14 +73,20 @@ def expand(
             for stage, items in layers.items()
         }
     except TooLargeError:
-        return Expanded(document=None)
-    return Expanded(document=references.elsewhere(flat.with_(changes)), whole=not walk.cut)
+        return None
+    return references.elsewhere(flat.with_(changes))
 
 
 def used(entry: Traced, block: Block, name: str) -> tuple[Step, ...]:
     """The way of what is in a block to its use, by an entry whose nodes are called so."""
     via = entry.part("block").where.origin
     return (Step(f"block {quote(block.name)}, used here ({name})", via), *via.via)
+
+
+def _given(entry: Traced, body: Body) -> Inputs | None:
+    """What an entry says that it reads."""
+    given = entry.get("from")
+    return Inputs(body=body, names=given) if given is not None else None
 
 
 def _is_type(kind: Any) -> bool:
@@ -111,12 +108,11 @@ class Expansion:
     Args:
         input: the name of the network's input.
         taken: the names that its layers are given.
-        most: copies to make, of layers and of what is in blocks.
     """
 
     def __init__(
         self, blocks: Mapping[str, Block | None], scope: Scope, problems: Problems, *,
-        input: str, taken: set[str], most: int = MOST_LAYERS,
+        input: str, taken: set[str],
     ) -> None:  # fmt: skip
         self.blocks = blocks
         self.globals = scope
@@ -124,66 +120,54 @@ class Expansion:
         self.budget = Budget(problems)
         self.least = Least(blocks)
         self.input = input
-        self.kinds = set(blocks)
-        self.top = Body(input=input, taken=taken | {input}, kinds=self.kinds)
-        self.copies, self.most = 0, most
-        self.cut = False
+        self.top = Body(input=input, taken=taken | {input}, kinds=set(blocks))
+        self.copies, self.most = 0, MOST_LAYERS
+        """Of layers and of what is in blocks: those that are made, and those that may be."""
         self.reads = Inputs(node=None)
         self.flat: list[Layer] = []
+
+    def is_too_large(self, entries: list[Any]) -> bool:
+        """Whether more is sure to come of all entries than a spec may have."""
+        return any(sum(sizes) > MOST_LAYERS for sizes in zip(*map(self.least.of, entries), strict=True))
 
     def stage(self, entries: Traced) -> list[Layer]:
         self.flat = []
         for index, value in enumerate(entries.value):
-            self.budget.at_once(*self.least.of(value), partial(entries.where.part, index))
-            if self._adds_nothing(value):
-                self.top.uncounted = True
-                continue
             entry = entries.part(index)
             self.budget.entry = entry.where
-            self.reads = self._entry(entry, self.top, "", self.reads, ())
+            made, spent = len(self.flat), self.budget.spent()
+            try:
+                self.budget.at_once(*self.least.of(value))
+                self.reads = self._entry(entry, self.top, "", self.reads, ())
+            except TooLargeError:
+                if not _expands(value):
+                    raise
+                del self.flat[made:]
+                self.budget.forget(spent)
+                self.most = min(self.most, self.copies + ENOUGH)  # the next ones shall not take as long
+                self.reads = self._instead(entry, self.top, _given(entry, self.top) or self.reads)
         return self.flat
-
-    def _adds_nothing(self, entry: Any) -> bool:
-        """Whether an entry just uses a block of which, for a mistake that is reported, no copy is made."""
-        if not isinstance(entry, dict) or not entry.keys().isdisjoint(PLACED):
-            return False
-        name = entry.get("block")
-        if not isinstance(name, str) or name not in self.blocks:
-            return False
-        block = self.blocks[name]
-        return self.cut or block is None or not block.sound
 
     def _entry(self, entry: Traced, body: Body, prefix: str, reads: Inputs, stack: tuple[str, ...]) -> Inputs:
         """Adds the layers of one entry; what the next entry reads."""
         if not isinstance(entry.value, dict):
             return self._layer(entry, body, None, prefix, reads)
+        reads = _given(entry, body) or reads
         copies = self._repeat(entry)
-        name = self._name(entry, body)
-        body.broken |= name is None and "name" in entry.value
-        given = entry.get("from")
-        if given is not None:
-            reads = Inputs(body=body, names=given)
-        block = self._block(entry, stack) if "block" in entry.value else None
-        if "block" in entry.value and block is None:
-            if name is None:
-                self._lose_count(entry.value["block"], body)
-            else:
-                body.local.setdefault(name, Group(local={}, last=None, known=False))
-            return reads
-        bare = entry.with_({}, without=("repeat",)) if "repeat" in entry.value else entry
         counted = copies is not None
         copies = 1 if copies is None else copies
-        if name is None:
-            kind = entry.value.get("type")
-            if not counted or (block is None and not _is_type(kind)):
-                self._lose_count(kind, body)
+        block = self._block(entry, stack) if "block" in entry.value else None
+        if "block" in entry.value and block is None:
+            self._own_name(entry, body, plain=False)
+            return self._instead(entry, body, reads)
+        plain = block is None and counted and copies == 1
+        name = self._own_name(entry, body, plain=plain)
+        if block is None and "name" not in entry.value and not _is_type(entry.value.get("type")):
+            self._lose_count(entry, body)
+        bare = entry.with_({}, without=("repeat",)) if "repeat" in entry.value else entry
         targets: dict[str, Target] = {}
         target: Target | None = None
         for number in range(1, copies + 1):
-            self.copies += block is not None or body.block is not None or copies > 1
-            if self.copies > self.most:
-                self.cut = body.broken = True
-                break
             if name is None:
                 own = self._numbered(entry, body, block, prefix)
             else:
@@ -192,8 +176,12 @@ class Expansion:
                 where = entry.part("name").where if name is not None else entry.where
                 message = f"the name {quote(prefix + own)} has more than {LONGEST_NAME} characters"
                 self.problems.add(where, "E118", message, help="choose shorter names, or nest fewer blocks")
-                body.broken = True
-                return reads
+                return self._instead(entry, body, reads)
+            self.copies += block is not None or body.block is not None or copies > 1
+            if self.copies > self.most:
+                if block is not None and number == 1:
+                    self._arguments(bare, block)
+                return self._instead(entry, body, reads)
             if block is not None:
                 assert own is not None
                 target = self._use(bare, block, f"{prefix}{own}.", prefix + own, reads, stack)
@@ -206,16 +194,45 @@ class Expansion:
             else:
                 targets[str(number)] = target
             reads = Inputs(node=target.result)
+        if not counted:
+            return self._instead(entry, body, reads)
         if name is not None and target is not None:
-            if copies > 1 or not counted:
-                target = Group(local=targets if counted else {}, last=target, known=counted)
-            self._declare(entry, name, body, target)
+            body.local.setdefault(name, target if copies == 1 else Group(local=targets, last=target))
         return reads
 
-    def _lose_count(self, kind: Any, body: Body) -> None:
-        """Notes that it is not known which layers without a name are called how."""
-        body.uncounted = True
-        self.kinds |= {kind, kind.lower()} if isinstance(kind, str) else {""}
+    def _instead(self, entry: Traced, body: Body, reads: Inputs) -> Inputs:
+        """Adds what stands for an entry, or the rest of it: a layer of which only the sources are known."""
+        lost = self._unknown(entry, body, reads)
+        name = _name_of(entry.value)
+        if name is not None and (body.block or name != self.input):
+            body.local[name] = Group(local={}, last=lost, known=False)
+        elif "name" not in entry.value:
+            self._lose_count(entry, body)
+        return Inputs(node=lost)
+
+    def _unknown(self, entry: Traced, body: Body, reads: Inputs) -> Layer:
+        before = self.flat[-1] if self.flat else None
+        if before is not None and reads.node is before and before.unknown:
+            return before
+        kind = Traced({"type": UNKNOWN}, Where(entry.where.origin))
+        layer = Layer(entry=kind, name=self.top.free("unknown"), reads=reads, body=body, unknown=True)
+        self.flat.append(layer)
+        return layer
+
+    def _lose_count(self, entry: Traced, body: Body) -> None:
+        """Notes which layers without a name may be called otherwise than it seems."""
+        kind, block = entry.value.get("type"), entry.value.get("block")
+        said = block if "block" in entry.value else kind
+        if not isinstance(said, str) or ("block" in entry.value and "type" in entry.value):
+            body.uncounted.add("")
+        elif said in self.blocks and said == block:
+            body.uncounted.add(said)
+        elif said == block:
+            body.uncounted |= {said, said.lower(), *self.blocks}
+        elif _is_type(said):
+            body.uncounted.add(said.lower())
+        else:
+            body.uncounted |= {said, said.lower(), *map(str.lower, ENTRIES)}
 
     def _layer(self, entry: Traced, body: Body, name: str | None, prefix: str, reads: Inputs) -> Inputs:
         self.budget.layer()
@@ -246,18 +263,44 @@ class Expansion:
             raise TooLargeError
         return value
 
+    def _own_name(self, entry: Traced, body: Body, *, plain: bool) -> str | None:
+        """The name of the layers of an entry, or one in its stead when its own cannot be used."""
+        name = self._name(entry, body)
+        if name is None:
+            return body.free("unnamed") if "name" in entry.value and (body.block or not plain) else None
+        where = entry.part("name").where
+        before = body.owners.get(name)
+        twice = before is not None and not (
+            not body.block and plain and isinstance(body.local.get(name), Layer)
+        )
+        labels: tuple[Label, ...] = ()
+        if twice and before is not None:
+            message, labels = f"the name {quote(name)} is used twice", label(before, "first used here")
+            body.twice.add(name)
+        elif name == self.input and not body.block and not plain:
+            message = f"the name {quote(name)} is that of the input"
+        else:
+            body.owners.setdefault(name, where)
+            return name
+        self.problems.add(where, "E202", message, help="give this layer another name", labels=labels)
+        return body.free("unnamed")
+
     def _name(self, entry: Traced, body: Body) -> str | None:
-        """The entry's own name, when it has one that can be used."""
+        """The entry's own name, when it has one that can be used; what it was meant to be is not missed."""
         name = entry.get("name")
         if name is None:
             return None
-        if body.block:
-            return name.value if check_inner_name(name, self.problems) else None
-        if isinstance(name.value, str) and (SIMPLE_NAME.fullmatch(name.value) or not _expands(entry.value)):
-            return name.value
-        if _expands(entry.value):
+        if isinstance(name.value, str):
+            plain = body.block is None and not _expands(entry.value)
+            usable = SIMPLE_NAME.fullmatch(name.value) if body.block is None else None
+            if plain or usable or check_inner_name(name, self.problems):
+                return name.value
+            body.odd.add(name.value)
+            return None
+        if body.block or _expands(entry.value):  # of a plain layer, its model says what is wrong with it
             check_inner_name(name, self.problems)
-        return None  # of a plain layer: the model of the layer says what is wrong with it
+        body.broken = True
+        return None
 
     def _numbered(self, entry: Traced, body: Body, block: Block | None, prefix: str) -> str | None:
         """A name for an entry without one: relu1, double1; at the top, layers get theirs in the graph."""
@@ -267,23 +310,6 @@ class Expansion:
             return None
         kind = entry.value.get("type")
         return body.free(kind.lower() if isinstance(kind, str) and SIMPLE_NAME.fullmatch(kind) else "layer")
-
-    def _declare(self, entry: Traced, name: str, body: Body, target: Target) -> None:
-        where = entry.part("name").where
-        before = body.owners.get(name)
-        plain = body.block is None and isinstance(target, Layer)
-        if before is not None and not (plain and isinstance(body.local[name], Layer)):
-            self.problems.add(
-                where, "E202", f"the name {quote(name)} is used twice", help="give this layer another name",
-                labels=label(before, "first used here"),
-            )  # fmt: skip
-            return
-        if before is None:  # two plain layers of one name are the graph's matter
-            body.local[name] = target
-            body.owners[name] = where
-        if isinstance(target, Group) and name == self.input and not body.block:
-            message = f"the name {quote(name)} is that of the input"
-            self.problems.add(where, "E202", message, help="give this layer another name")
 
     def _block(self, entry: Traced, stack: tuple[str, ...]) -> Block | None:
         """The block that an entry uses; None when there is something wrong, which is reported."""
@@ -305,7 +331,7 @@ class Expansion:
             self.problems.add(name.where, "E122", f"there is no block {quote(name.value)}", help=help)
             return None
         block = self.blocks[name.value]
-        if block is None or not block.sound:
+        if block is None:
             return None
         if name.value in stack:
             circle = stack[stack.index(name.value) :]
@@ -340,7 +366,7 @@ class Expansion:
         body = Body(
             block=block,
             inputs=reads,
-            kinds=self.kinds,
+            kinds=self.top.kinds,
             taken={name for layer, _ in block.layers if (name := _name_of(layer.value))},
         )
         for layer, templated in block.layers:
@@ -348,9 +374,11 @@ class Expansion:
             if templated:
                 self.budget.values(measure(inner.value))
             reads = self._entry(inner.after(*steps), body, prefix, reads, (*stack, block.name))
+        known = block.sound
         result = reads.node
-        if block.output is not None:
+        if known and block.output is not None:
             found = body.local.get(block.output.value) or body.dotted(block.output.value)
+            known = found is not None
             if found is not None:
                 result = found.result
             elif not body.hidden(block.output.value):
@@ -361,48 +389,10 @@ class Expansion:
                     message,
                     help=self.problems.suggest(block.output.value, body.local),
                 )
-        return Group(
-            local=body.local, last=None, result=result, known=not body.broken, counted=not body.uncounted
-        )
+        if not known:
+            result = self._unknown(Traced({}, block.where), body, Inputs(node=result))
+        whole = block.sound and not body.broken
+        return Group(local=body.local, last=None, result=result, known=whole, counted=not body.uncounted)
 
     def _arguments(self, entry: Traced, block: Block) -> Scope:
-        """The variables and the block's parameters."""
-        values = dict(self.globals.values)
-        declared = f"params of [blocks.{block.name}]"
-        meant: set[str | None] = set()
-        for key in entry.value:
-            if key not in PLACING and key not in block.params:
-                message = f"the block {quote(block.name)} has no parameter {quote(key)}"
-                help = self.problems.suggest(key, block.params) or "it has none"
-                meant.add(closest(key, block.params))
-                if key == "params":
-                    help = "values for its params stand beside `block`, such as ch = 16"
-                    meant.update(block.params)
-                self.problems.add(
-                    entry.part(key).where, "E123", message, key=True, help=help,
-                    labels=label(block.where, "the block is defined here"),
-                )  # fmt: skip
-        for name, default in block.params.items():
-            if name in entry.value:
-                value = entry.part(name)
-                if value.value is None:
-                    self.problems.wrong_type(value, name, "a value", help="leave it out for its default")
-                    value = Traced(UNKNOWN, value.where)
-            elif default is not None:
-                value = fill(default, Scope(values=values, declared="[vars]"), self.problems)
-            else:
-                value = Traced(UNKNOWN, entry.where)
-                if name not in meant:
-                    message = f"the block {quote(block.name)} needs {quote(name)}"
-                    self.problems.add(
-                        entry.part("block").where, "E123", message, help=f"add {name} = …",
-                        labels=label(block.declared[name], f"{name} has no default"),
-                    )  # fmt: skip
-            size = measure(value.value)
-            if size > LARGEST_ARGUMENT:
-                message = f"{name} grows to more than {LARGEST_ARGUMENT:,} values"
-                self.problems.add(value.where, "E125", message)
-                raise TooLargeError
-            self.budget.values(size)
-            values[name] = value
-        return Scope(values=values, declared=declared)
+        return arguments(entry, block, self.globals, self.problems, self.budget)

@@ -19,7 +19,6 @@ from n2nspec.spec.defaults import put_in_defaults
 from n2nspec.spec.definitions import Definitions
 from n2nspec.spec.expand import expand
 from n2nspec.spec.extends import follow
-from n2nspec.spec.names import twice_named
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.overrides import apply_overrides
 from n2nspec.spec.source import Source
@@ -62,29 +61,19 @@ class Flat:
 
     Attributes:
         document: None when it would be too large, which is reported.
-        whole: False where mistakes left out layers or hid their names.
         wrong: the definitions, when there are mistakes in them.
     """
 
     document: Traced | None
-    whole: bool
     wrong: Definitions | None
 
 
 def flatten(gathered: Gathered, problems: Problems) -> Flat:
     """The flat document."""
     document, scope = put_in_variables(gathered.document, problems)
-    before = len(problems.found)
     blocks = read_blocks(document.get("blocks"), problems)
     definitions = Definitions(document=document, blocks=blocks, scope=scope, sources=gathered.sources)
     wrong = bool(definitions.mistakes(Problems()))
     expanded = expand(document, blocks, scope, problems, wrong=wrong, origins=gathered.origins)
-    # an unknown name in a `from` leaves all layers where they are; only what the one layer reads is not known
-    whole = expanded.whole and all(
-        diagnostic.code == "E203" and origin.path[-1] != "output"
-        for diagnostic, origin in problems.found[before:]
-    )
-    if not whole:  # then there will be no graph, which looks for them
-        twice_named(document, problems)
-    flat = put_in_defaults(expanded.document, problems) if expanded.document is not None else None
-    return Flat(document=flat, whole=whole, wrong=definitions if wrong else None)
+    flat = put_in_defaults(expanded, problems) if expanded is not None else None
+    return Flat(document=flat, wrong=definitions if wrong else None)

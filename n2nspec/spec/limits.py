@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from n2nspec.spec.parse import DEEPEST
@@ -72,14 +71,21 @@ class Budget:
         if self._values < 0:
             self._stop(f"the spec grows to more than {MOST_VALUES:,} values")
 
-    def at_once(self, layers: int, uses: int, entry: Callable[[], Where]) -> None:
-        """Stops when so many more are sure to come of an entry: better than to make them first."""
+    def at_once(self, layers: int, uses: int) -> None:
+        """Stops when so many more are sure to come of the entry: better than to make them first."""
         self._sure_layers += layers
         self._sure_uses += uses
         for count, what in ((self._sure_layers, "layers"), (self._sure_uses, "uses of blocks")):
             if count > MOST_LAYERS:
-                self.entry = entry()
                 self._stop(f"the spec grows to more than {MOST_LAYERS:,} {what}")
+
+    def spent(self) -> tuple[int, ...]:
+        """To be given to `forget`."""
+        return self._layers, self._uses, self._values, self._sure_layers, self._sure_uses
+
+    def forget(self, spent: tuple[int, ...]) -> None:
+        """As if nothing had been spent since."""
+        self._layers, self._uses, self._values, self._sure_layers, self._sure_uses = spent
 
     def _stop(self, message: str) -> None:
         assert self.entry is not None

@@ -16,6 +16,7 @@ from n2nspec.diagnostics import Diagnostic, DiagnosticError, in_source_order
 from n2nspec.spec.entries import ENTRIES
 from n2nspec.spec.flatten import flatten, gather
 from n2nspec.spec.models import Spec
+from n2nspec.spec.names import twice_named
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.parts import Part, sound_part
 from n2nspec.spec.plugins import open_plugins
@@ -101,7 +102,10 @@ def examine(
         found = plugins.beside(found)
         if spec is None or found:
             wrong = wrong_places(error, document)
-            part = sound_part(document, wrong, origins) if flat.whole else None
+            part = sound_part(document, wrong, origins)
+            if part is None:  # then there will be no graph, which looks for them
+                twice_named(gathered.document, earlier)
+                found = _together([*found, *(twice for twice, _ in earlier.found)], document, origins)
             return Examined(part=part, problems=tuple(found))
         warnings = unused(gathered.document, written, flat.document)
     # as they are called from here: the flat spec stands by itself, beside the one that was asked for

@@ -9,7 +9,7 @@ from n2nspec.spec.entries import ENTRIES
 from n2nspec.spec.merge import STAGES
 from n2nspec.spec.trace import Problems, Traced, Where, label
 
-__all__ = ["is_automatic", "twice_named"]
+__all__ = ["is_automatic", "is_numbered", "twice_named"]
 
 
 def twice_named(document: Traced, problems: Problems) -> None:
@@ -43,3 +43,9 @@ def is_automatic(name: str, kinds: Collection[str]) -> bool:
     return any(
         "" in kinds or stem in kinds or (stem == stem.lower() and ENTRIES.spelt(stem)) for stem in stems
     )
+
+
+def is_numbered(name: str, kinds: Collection[str]) -> bool:
+    """Whether a name is one of these and a number; with "" among them a number is enough."""
+    stem = name.rstrip("0123456789")
+    return any("" in kinds or name[:end] in kinds for end in range(len(stem), len(name)))

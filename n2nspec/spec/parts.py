@@ -74,8 +74,11 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
     """
     doubtful: set[str] = set()
     unsound: set[tuple[str, int]] = set()
+    misnamed: set[tuple[str, int]] = set()
     for path in wrong:
         match path:
+            case (str(stage), int(index), "name") if stage in STAGES:
+                misnamed.add((stage, index))
             case (str(stage), int(index), *_) if stage in STAGES:
                 unsound.add((stage, index))
             case (str(table), *_) if table not in STAGES:
@@ -90,20 +93,24 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
         doubtful.add("input")
     kept = {key: value for key, value in document.items() if key not in doubtful}
     stand_ins = {"spec_version": 1, "name": "unsound", "input": {_input_name(document): [1]}}
-    for stage in STAGES:
-        if any(stage == wrong_stage for wrong_stage, _ in unsound):
-            kept[stage] = [
-                {"type": "Identity"} if (stage, index) in unsound else table
-                for index, table in enumerate(document[stage])
-            ]
+    for stage in {stage for stage, _ in unsound | misnamed}:
+        kept[stage] = list(document[stage])
+    for stage, index in misnamed:  # it costs nothing but the name
+        kept[stage][index] = {key: item for key, item in document[stage][index].items() if key != "name"}
+    for stage, index in unsound:
+        kept[stage][index] = {"type": "Identity"}
     try:
         spec = Spec.model_validate({**stand_ins, **kept})
     except ValidationError:
         return None
-    tables = {place: document[place[0]][place[1]] for place in unsound}
+    tables = {place: document[place[0]][place[1]] for place in unsound | misnamed}
     entries = {
         stage: tuple(
-            _stand_in(tables[stage, index]) if (stage, index) in unsound else entry
+            _stand_in(tables[stage, index])
+            if (stage, index) in unsound
+            else entry.model_copy(update={"name": _name(tables[stage, index])})
+            if (stage, index) in misnamed
+            else entry
             for index, entry in enumerate(getattr(spec, stage))
         )
         for stage in STAGES
@@ -161,15 +168,19 @@ def _kind(table: Mapping[str, Any]) -> str:
 
 def _stand_in(table: Any) -> Entry:
     given: Mapping[str, Any] = table if isinstance(table, Mapping) else {}
-    name, source = given.get("name"), given.get("from")
+    source = given.get("from")
     sources: str | tuple[str, ...] | None = ()
     if isinstance(source, list) and all(isinstance(item, str) and item for item in source):
         sources = tuple(source)
     elif (isinstance(source, str) and source) or "from" not in given:  # without one, the layer before
         sources = source
-    return _UnsoundEntry.model_construct(
-        type=_kind(given), name=name if isinstance(name, str) else None, from_=sources
-    )
+    return _UnsoundEntry.model_construct(type=_kind(given), name=_name(given), from_=sources)
+
+
+def _name(table: Mapping[str, Any]) -> str | None:
+    """The name that a table gives, even one that cannot be one; one of no other layer when it is no text."""
+    name = table.get("name")
+    return name if isinstance(name, str) or "name" not in table else f"unnamed {id(table)}"
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from n2nspec.diagnostics import Label, quote
 from n2nspec.spec.blocks import INPUT
 from n2nspec.spec.limits import measure
-from n2nspec.spec.names import is_automatic
+from n2nspec.spec.names import is_numbered
 from n2nspec.spec.origins import NOWHERE, Origins
 from n2nspec.spec.trace import UNKNOWN, Problems, Traced, Where
 
@@ -39,6 +39,8 @@ class Layer:
     name: str | None
     reads: Inputs
     body: Body
+    unknown: bool = False
+    """It stands for what a mistake left out: any number of layers."""
 
     @property
     def result(self) -> Layer:
@@ -95,10 +97,14 @@ class Body:
     owners: dict[str, Where] = field(default_factory=dict)
     broken: bool = False
     """A mistake, or what is not known, hides names."""
-    uncounted: bool = False
-    """So it does, but only names that layers without one are given: which of them is relu2?"""
+    odd: set[str] = field(default_factory=set)
+    """Names that cannot be given, and are."""
+    twice: set[str] = field(default_factory=set)
+    """Names that are given again."""
     kinds: set[str] = field(default_factory=set)
-    """What such names may begin with, "" when nobody knows; shared by the bodies of an expansion."""
+    """What names that layers without one are given may begin with, besides types."""
+    uncounted: set[str] = field(default_factory=set)
+    """Those whose numbers a mistake hides: which of them is relu2? All when "" is in it."""
     _counts: dict[str, Iterator[int]] = field(default_factory=dict)
 
     def free(self, kind: str) -> str:
@@ -120,10 +126,26 @@ class Body:
             target = inner
         return target
 
+    def uncertain(self, name: str) -> bool:
+        """Whether a name, known or not, may mean another layer once a mistake elsewhere is mended."""
+        first, *rest = name.split(".")
+        if first in self.twice or (first not in self.taken and is_numbered(first, self.uncounted)):
+            return True
+        target = self.local.get(first)
+        for part in rest:
+            while isinstance(target, Group) and part not in target.local:
+                target = target.last
+            if not isinstance(target, Group):
+                return False
+            if not target.counted and part[-1:].isdigit():
+                return True
+            target = target.local[part]
+        return False
+
     def hidden(self, name: str) -> bool:
         """Whether a mistake elsewhere may be the reason why a name is not known."""
         first, *rest = name.split(".")
-        if self.broken or (self.uncounted and is_automatic(first, self.kinds)):
+        if self.broken or name in self.odd or self.uncertain(name):
             return True
         target = self.local.get(first)
         for part in [*rest, ""]:
@@ -306,6 +328,8 @@ class References:
     def _one(self, name: Traced, body: Body, *, share: bool = False) -> list[Source] | None:
         if body.block is not None and not share and INPUT.fullmatch(name.value):
             return self._input(name, body)
+        if body.uncertain(name.value):
+            return None
         target = body.dotted(name.value)
         if target is not None:
             return [target.result] if target.result is not None else None

@@ -23,7 +23,9 @@ EXAMPLE = 'for example width = 16, or width = "${2*height}"'
 
 def put_in_variables(document: Traced, problems: Problems) -> tuple[Traced, Scope]:
     """The document with its variables put in, but for `[blocks]`, whose parameters are not known yet."""
-    scope = Scope(values=_variables(document.get("vars"), problems))
+    table = document.get("vars")
+    unreadable = table is not None and not isinstance(table.value, dict)
+    scope = Scope(values=_variables(table, problems), open=unreadable)
     document = _check(document, scope, problems)
     changes = {
         key: fill(item, scope, problems) for key, item in document.items() if key not in ("vars", "blocks")

@@ -1,0 +1,164 @@
+"""What is broken, a block, a use of one, a name, a default, costs what depends on it and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from language import conv, document
+
+from n2nspec.diagnostics import DiagnosticError
+from n2nspec.graph import check
+
+RELU = {"type": "ReLU"}
+UNFIT = conv(9, name="unfit", groups=9)
+"""Does not fit behind 3 channels."""
+BLOCK = {"params": ["ch"], "layers": [conv("${ch}", name="first"), RELU]}
+SHAPE = ("E206", "encoder[0].groups")
+
+
+def told(source: Any) -> list[tuple[str, str]]:
+    """Code and path of every mistake, the graph's as well."""
+    try:
+        check(source)
+    except DiagnosticError as error:
+        return [(diagnostic.code, diagnostic.path) for diagnostic in error.diagnostics]
+    return []
+
+
+def use(**fields: Any) -> dict[str, Any]:
+    return {"block": "b", **fields}
+
+
+USES: list[tuple[dict[str, Any], str]] = [
+    (use(), "E123"),
+    (use(ch=3, k=2), "E123"),
+    (use(ch=0), "E113"),
+    (use(ch="three"), "E112"),
+    (use(ch="${w}"), "E121"),
+    (use(ch="${1 +}"), "E120"),
+    (use(ch=3, type="ReLU"), "E123"),
+    (use(ch=3, repeat=0), "E113"),
+    (use(ch=3, repeat="two"), "E112"),
+    (use(ch=3, repeat=10**9), "E125"),
+    (use(ch=3, name="my block"), "E118"),
+    (use(ch=3, name=7), "E112"),
+    (use(ch=3, name="x"), "E202"),
+    (use(ch=3, name="unfit"), "E202"),
+    (use(ch=3, name="n" * 199), "E118"),
+    (use(ch=3, **{"from": "nowhere"}), "E203"),
+    ({"block": "c"}, "E122"),
+    ({"block": 3}, "E112"),
+]
+
+
+@pytest.mark.parametrize(("entry", "mistake"), USES, ids=str)
+def test_a_broken_use_costs_what_reads_it_and_nothing_else(entry: dict[str, Any], mistake: str) -> None:
+    silent, sound = conv(4, groups=2), conv(5, groups=5, **{"from": "unfit"})
+    branch = conv(7, groups=7, **{"from": "x"})
+    spec = document(
+        {**UNFIT, "from": "x"}, entry, silent, branch, {**conv(5, kernel_siz=3)}, {**sound, "from": "nobody"},
+        blocks={"b": BLOCK},
+    )  # fmt: skip
+    others = [SHAPE, ("E206", "encoder[3].groups"), ("E110", "encoder[4].kernel_siz")]
+    if entry.get("name") != 7:  # for all we know it is nobody
+        others.append(("E203", "encoder[5].from"))
+    found = told(spec)
+    assert [other for other in found if other in others] == others
+    assert [code for code, path in found if (code, path) not in others] == [mistake]
+
+
+BODIES: list[tuple[dict[str, Any], tuple[str, str]]] = [
+    ({"parms": ["ch"]}, ("E110", "blocks.b.parms")),
+    ({"params": "ch"}, ("E112", "blocks.b.params")),
+    ({"params": ["ch", "ch"]}, ("E123", "blocks.b.params[1]")),
+    ({"params": ["ch", "a b"]}, ("E118", "blocks.b.params[1]")),
+    ({"output": "secnd"}, ("E203", "blocks.b.output")),
+    ({"output": 3}, ("E112", "blocks.b.output")),
+    ({"colour": "red"}, ("E110", "blocks.b.colour")),
+]
+
+
+@pytest.mark.parametrize(("change", "mistake"), BODIES, ids=str)
+def test_a_broken_block_costs_what_reads_it_and_nothing_else(
+    change: dict[str, Any], mistake: tuple[str, str]
+) -> None:
+    broken = {**BLOCK, **change}
+    spec = document(
+        use(ch=3), conv(4, groups=4), use(ch=4, name="u"), conv(4, groups=4),
+        conv(7, groups=7, **{"from": "x"}), blocks={"b": broken}, require={"same_size": ["x", "nowhere"]},
+    )  # fmt: skip
+    expected = [mistake, ("E206", "encoder[4].groups"), ("E203", "require.same_size[1]")]
+    assert sorted(told(spec)) == sorted(expected)
+
+
+LAYERS: list[tuple[list[Any], list[str]]] = [
+    ([conv(4, paddin=1)], ["E110"]),
+    ([conv(4), 3], ["E112"]),
+    ([conv(4, name="a"), conv(4, name="a")], ["E202"]),
+    ([conv(4, name="in")], ["E118"]),
+    ([conv("${q}")], ["E121"]),
+    ([{"type": "Conf2d"}], ["E116"]),
+    ([use()], ["E123"]),
+    ([{"block": "none"}], ["E122"]),
+    ([], ["E113"]),
+]
+
+
+@pytest.mark.parametrize(("layers", "codes"), LAYERS, ids=str)
+def test_what_is_beside_a_mistake_in_the_body_of_a_block_is_judged(
+    layers: list[Any], codes: list[str]
+) -> None:
+    before = [conv(9, groups=9)] if layers else []
+    spec = document(
+        use(), conv(4, groups=4), {"block": "fine", "ch": 4, "from": "x"}, conv(3, groups=3),
+        blocks={"b": {"layers": [*before, *layers]}, "fine": BLOCK},
+    )  # fmt: skip
+    inner = ["E206"] if layers else []
+    assert sorted(code for code, _ in told(spec)) == sorted([*codes, *inner, "E206"])
+
+
+DEFAULTS: list[tuple[Any, str]] = [
+    ({"Conv2d": {"kernal_size": 3}}, "E110"),
+    ({"Conv2": {"kernel_size": 3}}, "E116"),
+    ({"Conv2d": 3}, "E112"),
+    (7, "E112"),
+    ({"Conv2d": {"kernel_size": 0}}, "E113"),
+    ({"Conv2d": {"kernel_size": "${q}"}}, "E121"),
+]
+
+
+@pytest.mark.parametrize(("defaults", "mistake"), DEFAULTS, ids=str)
+def test_what_a_default_was_meant_to_say_is_not_missed(defaults: Any, mistake: str) -> None:
+    layer = {"type": "Conv2d", "out_channels": 4}
+    spec = document(layer, conv(9, groups=2, **{"from": "x"}), layer, defaults=defaults)
+    others = ["E115"] if mistake != "E112" else []  # any field may be meant
+    assert sorted(code for code, _ in told(spec)) == sorted([*others, mistake])
+
+
+def test_variables_that_cannot_be_read_are_not_called_unknown() -> None:
+    for variables in (7, ["w"], "w"):
+        spec = document(conv("${w}"), conv(9, groups=9, **{"from": "x"}), vars=variables)
+        assert [code for code, _ in told(spec)] == ["E206", "E112"]
+
+
+def test_names_are_judged_beside_a_stage_that_is_no_list() -> None:
+    spec = document({**RELU, "name": "a"}, {**RELU, "name": "a"}, decoder=3)
+    assert told(spec) == [("E202", "encoder[1].name"), ("E112", "decoder")]
+
+
+def test_a_name_that_cannot_be_one_costs_no_shape() -> None:
+    spec = document({**RELU, "name": "my layer"}, conv(9, groups=9), {**RELU, "from": "my layer"})
+    assert told(spec) == [("E118", "encoder[0].name"), ("E206", "encoder[1].groups")]
+
+
+def test_that_no_size_fits_is_told_beside_other_shapes() -> None:
+    spec = document(
+        conv(9, groups=9),
+        {"type": "AvgPool2d", "kernel_size": 4, "from": "x", "name": "a"},
+        {"type": "Conv2d", "out_channels": 3, "kernel_size": 3, "from": "x", "name": "b"},
+        {"type": "Add", "from": ["a", "b"]},
+        require={"same_size": ["x", "a"]},
+    )
+    alone = told({**spec, "encoder": spec["encoder"][1:]})
+    assert len(alone) == len(told(spec)) - 1
