@@ -10,6 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from n2nspec.diagnostics import Diagnostic, Span, describe_value, in_source_order
@@ -20,7 +21,7 @@ from n2nspec.spec.syntax import Fault, diagnose, line_column, twice
 from n2nspec.spec.text import Lines
 
 __all__ = [
-    "EFFORT", "MOST_FAULTS", "MOST_TWICE", "deepest", "empty", "long_key", "no_object", "of_toml",
+    "MOST_FAULTS", "MOST_TWICE", "and_more", "deepest", "empty", "long_key", "no_object", "of_toml",
     "too_deep_at",
 ]  # fmt: skip
 
@@ -28,9 +29,6 @@ MOST_FAULTS = 20
 """Of one text; who has more has another kind of file."""
 
 MOST_TWICE = 100
-
-EFFORT = 2**21
-"""Characters that are read again in search of more faults, a second's work."""
 
 _AT = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 _TWICE = re.compile(r"Cannot (declare|overwrite|mutate|redefine)|Duplicate")
@@ -86,48 +84,92 @@ def _toml_faults(lines: Lines, error: tomllib.TOMLDecodeError) -> list[Diagnosti
         fault = Fault(start=0, end=1, message="the file holds JSON, and its name ends in .toml",
                       help="let its name end in .json")  # fmt: skip
         return [diagnose("E102", lines, fault)]
-    whole, probe = lines.text, lines.text  # without faulty lines; and without what is there again, too
+    text = lines.text
+    reading = _Rest(text)
     faults: list[Diagnostic] = []
     again: Diagnostic | None = None
-    tried: set[int] = set()
-    effort = EFFORT
-    while len(faults) < MOST_FAULTS:
-        sentence, index = _toml_place(str(error), probe)
-        if _TWICE.match(sentence) and not syntax_toml.is_broken_header(probe, index):
+    put: dict[int, str] = {}  # by line, what was read instead
+    found: Exception | None = error
+    while isinstance(found, tomllib.TOMLDecodeError):
+        sentence, index = _toml_place(str(found), reading.text)
+        if _TWICE.match(sentence) and not syntax_toml.is_broken_header(reading.text, index):
             message = "a key or a table is written twice"
             fault = Fault(start=index, end=index + 1, message=message, help="keep one of them")
-            again = again or diagnose("E102", Lines(lines.file, probe), fault)
-            probe = syntax_toml.without_statement(probe, index)
+            again = again or diagnose("E102", lines, reading.as_written(fault))
+            reading.go_on(syntax_toml.line_end(reading.text, index))
         else:
-            fault = syntax_toml.explain(probe, index, sentence)
-            number = line_column(probe, fault.start)[0]
-            line = syntax_toml.repaired(probe, index, fault)
-            if number in tried:
+            fault = syntax_toml.explain(reading.text, index, sentence)
+            line = syntax_toml.repaired(reading.text, index, fault)
+            written = reading.as_written(fault)
+            number = line_column(text, written.start)[0]
+            if number in put:
                 break
-            faults.append(diagnose("E102", Lines(lines.file, probe), fault))
+            faults.append(diagnose("E102", lines, written))
             if line is None:
                 break
-            tried.add(number)
-            whole, probe = (_with_line(text, number, line) for text in (whole, probe))
-        effort -= len(probe)
-        if effort < 0:
-            break
-        try:
-            tomllib.loads(probe)
-            break
-        except tomllib.TOMLDecodeError as another:
-            error = another
-        except (RecursionError, ValueError):
-            break
-    if again is not None:
-        repeated = [twice("E102", found) for found in duplicates_in_toml(lines, whole, MOST_TWICE)]
-        faults += repeated or [again]
+            put[number] = line
+            reading.go_on(syntax_toml.line_end(reading.text, fault.start), line)
+        found = _refusal(reading.text)
+        if len(faults) == MOST_FAULTS and found is not None:
+            return [*faults[:-1], and_more(faults[-1])]
+    whole = _with_lines(text, put)
+    refused = _refusal(whole)  # the rest alone does not tell what is there before it
+    if again is not None or (refused is not None and _TWICE.match(str(refused))):
+        repeated = [twice("E102", item) for item in duplicates_in_toml(lines, whole, MOST_TWICE)]
+        faults += repeated or ([again] if again is not None and refused is not None else [])
     return list(in_source_order(faults))
 
 
-def _with_line(text: str, number: int, line: str) -> str:
+def and_more(last: Diagnostic) -> Diagnostic:
+    """The last fault that is told, when there are others behind it."""
+    more = f"there are more faults behind this one: the first {MOST_FAULTS} are told"
+    return replace(last, help=f"{last.help}; {more}" if last.help else more)
+
+
+class _Rest:
+    """What is still to be read of a text: all before it is as it should be, or is told.
+
+    It stands below a header, for a table of its own: the keys of a table are read without those before.
+    """
+
+    HEADER = "[---]\n"
+
+    def __init__(self, text: str) -> None:
+        self.text = self._whole = text
+        self._start, self._head = 0, 0
+
+    def go_on(self, index: int, line: str = "") -> None:
+        """From the end of a line on, which is at this index; in place of the line stands another."""
+        self._start = self._written(index)
+        head = f"{self.HEADER}{line}"
+        self._head = len(head)
+        self.text = head + self._whole[self._start :]
+
+    def as_written(self, fault: Fault) -> Fault:
+        """The fault, by the indices of the whole text."""
+        start, end = self._written(fault.start), self._written(fault.end)
+        other = fault.other and (*map(self._written, fault.other[:2]), fault.other[2])
+        return replace(fault, start=start, end=max(end, start), other=other)  # type: ignore[arg-type]
+
+    def _written(self, index: int) -> int:
+        if index >= self._head:
+            return index - self._head + self._start
+        line = self._whole.rfind("\n", 0, self._start) + 1
+        return min(line + max(index - len(self.HEADER), 0), self._start)
+
+
+def _refusal(text: str) -> Exception | None:
+    try:
+        tomllib.loads(text)
+    except (RecursionError, ValueError) as error:
+        return error
+    return None
+
+
+def _with_lines(text: str, put: dict[int, str]) -> str:
     lines = text.split("\n")
-    lines[number - 1] = line
+    for number, line in put.items():
+        lines[number - 1] = line
     return "\n".join(lines)
 
 

@@ -11,15 +11,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from n2nspec.diagnostics import Diagnostic, Span, in_source_order
-from n2nspec.spec.faults import EFFORT, MOST_FAULTS, MOST_TWICE, deepest, too_deep_at
-from n2nspec.spec.parse import DEEPEST, ConstantError, refuse_constant
+from n2nspec.spec.faults import MOST_FAULTS, MOST_TWICE, and_more, deepest, too_deep_at
+from n2nspec.spec.parse import DEEPEST, ConstantError, has_twice, refuse_constant
 from n2nspec.spec.positions_json import duplicates
 from n2nspec.spec.repairs_json import Repair, leaving_out, repairs
 from n2nspec.spec.syntax import Fault, Twice, diagnose, twice
-from n2nspec.spec.syntax_json import constant, explain, huge, place, tokens
+from n2nspec.spec.syntax_json import before_comma, constant, explain, huge, place, skeleton, tokens
 from n2nspec.spec.text import Lines
 
 __all__ = ["of_json", "twice_in_json"]
+
+BEFORE = 10_000
+"""Characters before a fault that are kept in sight."""
 
 
 def twice_in_json(file: str, text: str) -> list[Diagnostic]:
@@ -35,33 +38,61 @@ def of_json(file: str, text: str, error: Exception) -> list[Diagnostic]:
 
 
 class _Reading:
-    """A text that is put right while it is read."""
+    """A text that is put right while it is read.
+
+    What is read is a view of it: from some way before the last fault on, in brackets that stand for those
+    that are open there. So the time is proportional to the length of the text, however many faults it has.
+    """
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
-        self._text = lines.text
+        self._whole = self._text = lines.text
         self._changes: list[Repair] = []
-        self._effort = EFFORT
+        self._opened: list[int] = []
+        """The brackets of the whole text that the view begins with, and where it goes on behind them."""
+        self._head, self._mark = 0, 0
 
     def faults(self, error: Exception) -> list[Diagnostic]:
         found: dict[int, Fault] = {}  # by their place: there is one for each
         waiting: Exception | None = error
-        while waiting is not None and len(found) < MOST_FAULTS and self._effort > 0:
+        while waiting is not None and len(found) < MOST_FAULTS:
             fault, candidates = self._explained(waiting)
             written = self._as_written(fault)
             found.setdefault(written.start, written)
-            self._effort -= fault.end // 2 + len(self._text) // 8
             index = _reach(waiting, self._text)
             best = next(filter(None, (self._best(index, group) for group in candidates)), None)
-            if best is None:
+            if best is None or best[0][0] < self._head:
                 break
-            self._changes.append(best[0])
+            (start, end, put), waiting = best
+            change = self._in_whole(start), self._in_whole(end), put
+            self._changes.append(change)
+            self._whole = _changed(self._whole, change)
             self._text = _changed(self._text, best[0])
-            waiting = best[1]
-        told = [diagnose("E103", self._lines, fault) for fault in found.values()]
+            if waiting is not None:
+                self._go_on(_reach(waiting, self._text))
+                waiting = _refusal(self._text)
+        told = list(in_source_order(diagnose("E103", self._lines, fault) for fault in found.values()))
         if waiting is None:
-            told += self._again(set(found))
-        return list(in_source_order(told))
+            return list(in_source_order([*told, *self._again(set(found))]))
+        return [*told[:-1], and_more(told[-1])] if len(found) == MOST_FAULTS else told
+
+    def _go_on(self, index: int) -> None:
+        """Begins the view at a comma some way before an index."""
+        here = before_comma(self._text, index - BEFORE)
+        if here is None or here[0] < self._head:
+            return
+        mark, opened = here
+        head = skeleton(self._text[bracket] for bracket in opened)
+        brackets = [self._in_whole(bracket) for bracket in opened]
+        self._text, self._mark = head + self._text[mark:], self._in_whole(mark)
+        self._head, self._opened = len(head), brackets
+
+    def _in_whole(self, index: int) -> int:
+        """Where a character of the view is in the whole text."""
+        if index >= self._head:
+            return index - self._head + self._mark
+        inside = sum(character in "[{" for character in self._text[: index + 1])
+        return self._opened[max(inside - 1, 0)]
 
     def _explained(self, error: Exception) -> tuple[Fault, tuple[Iterable[Repair], ...]]:
         """The fault behind a refusal, and changes that may put it right, better ones first."""
@@ -92,9 +123,11 @@ class _Reading:
 
     def _again(self, told: set[int]) -> list[Diagnostic]:
         """Keys that are there again."""
-        lines = Lines(self._lines.file, self._text)
+        if not has_twice(self._whole):
+            return []
+        lines = Lines(self._lines.file, self._whole)
         starts = [0]
-        for line in self._text.split("\n"):
+        for line in self._whole.split("\n"):
             starts.append(starts[-1] + len(line) + 1)
 
         def span(found: Span) -> tuple[int, Span]:
@@ -116,11 +149,11 @@ class _Reading:
         return replace(fault, start=start, end=end, other=other)
 
     def _stretch(self, start: int, end: int) -> tuple[int, int]:
-        first = self._written(start)
-        return first, max(first, self._written(end - 1)) + 1
+        first = self._written(self._in_whole(start))
+        return first, max(first, self._written(self._in_whole(end - 1))) + 1
 
     def _written(self, index: int) -> int:
-        """Where a character of the text as it is now was at first."""
+        """Where a character of the whole text as it is now was at first."""
         for start, end, put in reversed(self._changes):
             if index >= start + len(put):
                 index += end - start - len(put)

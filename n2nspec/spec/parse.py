@@ -13,7 +13,7 @@ from typing import Any
 
 from n2nspec.diagnostics import DiagnosticError
 
-__all__ = ["DEEPEST", "LONG_KEY", "ConstantError", "parse_json", "parse_toml", "refuse_constant"]
+__all__ = ["DEEPEST", "LONG_KEY", "ConstantError", "has_twice", "parse_json", "parse_toml", "refuse_constant"]
 
 DEEPEST = 64
 """Levels of tables and lists; a network needs four."""
@@ -46,16 +46,8 @@ def parse_toml(file: str, text: str) -> dict[str, Any]:
 def parse_json(file: str, text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
-    repeated = False
-
-    def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal repeated
-        made = dict(pairs)
-        repeated = repeated or len(made) < len(pairs)
-        return made
-
     try:
-        document = json.loads(text, object_pairs_hook=table, parse_constant=refuse_constant)
+        document, repeated = _loads(text)
     except (ValueError, RecursionError) as error:
         from n2nspec.spec.faults_json import of_json
 
@@ -69,6 +61,23 @@ def parse_json(file: str, text: str) -> dict[str, Any]:
 
         raise DiagnosticError([no_object(file, text, document)])
     return document
+
+
+def has_twice(text: str) -> bool:
+    """Whether a text, which is JSON, has a key twice in an object."""
+    return _loads(text)[1]
+
+
+def _loads(text: str) -> tuple[Any, bool]:
+    repeated = False
+
+    def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        made = dict(pairs)
+        repeated = repeated or len(made) < len(pairs)
+        return made
+
+    return json.loads(text, object_pairs_hook=table, parse_constant=refuse_constant), repeated
 
 
 def refuse_constant(name: str) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from n2nspec.diagnostics import quote
 from n2nspec.spec.syntax import CLOSING, Fault, broken_escape, glued, odd_character, wrong_value
 
-__all__ = ["Place", "constant", "explain", "huge", "place", "tokens"]
+__all__ = ["Place", "before_comma", "constant", "explain", "huge", "place", "skeleton", "tokens"]
 
 _TOKENS = re.compile(r'"(?:[^"\\\n]|\\[^\n])*+"|"|[\[\]{}]|[^\s"\[\]{}]++')
 
@@ -62,6 +62,29 @@ def place(text: str, index: int) -> Place:
             opened.pop()
         before = min(token.end(), index)
     return Place(opened=opened, before=before)
+
+
+def before_comma(text: str, index: int) -> tuple[int, list[int]] | None:
+    """The last comma between entries before an index, and the brackets that are open there."""
+    opened: list[int] = []
+    found: tuple[int, list[int]] | None = None
+    for token in tokens(text):
+        if token.start() >= index or token[0] == '"':
+            break
+        if token[0] in "[{":
+            opened.append(token.start())
+        elif token[0] in "]}" and opened:
+            opened.pop()
+        elif token[0][-1] == "," and opened:
+            found = token.end() - 1, opened.copy()
+    return found
+
+
+def skeleton(brackets: Iterable[str]) -> str:
+    """Brackets that are open, with an entry in the last one, as in front of a comma."""
+    *outer, last = brackets
+    outside = "".join("[" if bracket == "[" else '{"":' for bracket in outer)
+    return outside + ("[null" if last == "[" else '{"": null')
 
 
 def constant(text: str, name: str) -> Fault:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from n2nspec.diagnostics import quote
 from n2nspec.spec.syntax import CLOSING, Fault, broken_escape, expression, glued, odd_character, wrong_value
 
-__all__ = ["explain", "is_broken_header", "repaired", "tokens", "without_statement"]
+__all__ = ["explain", "is_broken_header", "line_end", "repaired", "tokens"]
 
 _TOKENS = re.compile(
     r'''
@@ -81,7 +81,7 @@ def _place(text: str, index: int) -> _Place:
 def explain(text: str, index: int, sentence: str) -> Fault:
     """The fault behind a refusal of tomllib."""
     place = _place(text, index)
-    rest = text[index : _line_end(text, index)]
+    rest = text[index : line_end(text, index)]
     if place.string is not None and _OF_STRINGS.match(sentence):
         return _in_string(text, index, place.string, sentence)
     if rest.startswith(("//", "/*")):
@@ -113,14 +113,14 @@ def explain(text: str, index: int, sentence: str) -> Fault:
 def is_broken_header(text: str, index: int) -> bool:
     """Whether the statement at an index is a header with a bracket too few or too many."""
     start = _place(text, index).statement
-    found = _HEADER.match(text[start : _line_end(text, start)].strip())
+    found = _HEADER.match(text[start : line_end(text, start)].strip())
     return found is not None and len(found[1]) != len(found[3])
 
 
 def repaired(text: str, index: int, fault: Fault) -> str | None:
     """What to read in place of the line at fault; None when what follows would be guesswork."""
     place = _place(text, index)
-    start, end = text.rfind("\n", 0, fault.start) + 1, _line_end(text, fault.start)
+    start, end = text.rfind("\n", 0, fault.start) + 1, line_end(text, fault.start)
     if start != place.statement or index > end or fault.help == LINES:
         return None
     if text[start:end].lstrip().startswith("["):
@@ -131,15 +131,7 @@ def repaired(text: str, index: int, fault: Fault) -> str | None:
     return ""
 
 
-def without_statement(text: str, index: int) -> str:
-    """The text without the statement that ends at an index; a header gets a name that no other has."""
-    start, end = _place(text, index).statement, _line_end(text, index)
-    header = text[start:end].lstrip().startswith("[")
-    put = f"[---{text.count(chr(10), 0, start)}]" if header else re.sub(r"[^\n]", " ", text[start:end])
-    return text[:start] + put + text[end:]
-
-
-def _line_end(text: str, index: int) -> int:
+def line_end(text: str, index: int) -> int:
     end = text.find("\n", index)
     return len(text) if end < 0 else end
 
@@ -150,7 +142,7 @@ def _in_string(text: str, index: int, string: re.Match[str], sentence: str) -> F
     if string.lastgroup == "string":
         return odd_character(text, index)
     start, mark = string.start(), string[0]
-    end = _line_end(text, start)
+    end = line_end(text, start)
     if len(mark) == 3:
         return Fault(start=start, end=start + 3, message=f"the text that opens with {mark} is not closed",
                      help=f"write {mark} at its end")  # fmt: skip
@@ -162,7 +154,7 @@ def _in_string(text: str, index: int, string: re.Match[str], sentence: str) -> F
 
 def _header(text: str, index: int, statement: int) -> Fault:
     start = statement + len(text[statement:]) - len(text[statement:].lstrip(" \t"))
-    end = _line_end(text, start)
+    end = line_end(text, start)
     found = _HEADER.match(text, start)
     line = text[start:end].rstrip()
     if found is None or (found.end() < len(text[:end].rstrip()) and found[3]):
@@ -203,7 +195,7 @@ def _unseparated(text: str, index: int, opened: list[int]) -> Fault:
     if bracket == "{" and character in ("", "\n", "#"):
         return _one_line(text, start)
     if bracket == "[" and (not character or (new_line and _STATEMENT.match(text, index))):
-        other = None if not character else (index, _line_end(text, index), f'expected "{close}" before this')
+        other = None if not character else (index, line_end(text, index), f'expected "{close}" before this')
         return Fault(start=start, end=start + 1, message="this list is not closed", other=other,
                      help=f'write "{close}" at its end')  # fmt: skip
     if character in ("]", "}"):
@@ -223,7 +215,7 @@ def _unseparated(text: str, index: int, opened: list[int]) -> Fault:
 
 def _no_comma(text: str, index: int) -> Fault:
     word = re.compile(r"""[^\s,\[\]{}]+|.""").match(text, index)
-    line = text[text.rfind("\n", 0, index) + 1 : _line_end(text, index)]
+    line = text[text.rfind("\n", 0, index) + 1 : line_end(text, index)]
     help = "write a comma before it"
     if line.count('"') % 2:
         help = 'look for a missing " on this line, or write a comma'
@@ -235,14 +227,14 @@ def _one_line(text: str, start: int) -> Fault:
     before = re.search(rf"({_KEY})[ \t]*=[ \t]*$", text[text.rfind("\n", 0, start) + 1 : start])
     above = re.findall(r"^[ \t]*\[{1,2}([^\[\]\n]+)\]", text[:start], re.MULTILINE)
     name = ".".join([*above[-1:], before[1] if before else "…"])
-    return Fault(start=start, end=_line_end(text, start),
+    return Fault(start=start, end=line_end(text, start),
                  message="a table in { } is not closed on the line where it opens",
                  help=f"close it on this line, or write a table of its own under [{name}]")  # fmt: skip
 
 
 def _beyond(text: str, index: int, statement: int) -> Fault:
     """Something follows a value on its line."""
-    end = _line_end(text, index)
+    end = line_end(text, index)
     rest = text[index:end].partition("#")[0].rstrip()
     end = index + len(rest)
     written = text[statement:index]
@@ -283,7 +275,7 @@ def _beyond(text: str, index: int, statement: int) -> Fault:
 
 def _without_value(text: str, index: int, opened: list[int]) -> Fault:
     """No "=" follows a key."""
-    line_start, end = text.rfind("\n", 0, index) + 1, _line_end(text, index)
+    line_start, end = text.rfind("\n", 0, index) + 1, line_end(text, index)
     key = re.search(rf"(?:{_KEY})(?:[ \t]*\.[ \t]*(?:{_KEY}))*[ \t]*$", text[line_start:index])
     start = line_start + key.start() if key else index
     name = key[0].rstrip() if key else "…"
@@ -340,7 +332,7 @@ def _value(text: str, index: int, opened: list[int]) -> Fault:
     first = not text[line_start:index].strip()
     if first and opened and text[opened[-1]] == "[" and _STATEMENT.match(text, index):
         start = opened[-1]
-        other = (index, _line_end(text, index), 'expected "]" before this')
+        other = (index, line_end(text, index), 'expected "]" before this')
         return Fault(start=start, end=start + 1, message="this list is not closed",
                      help='write "]" at its end', other=other)  # fmt: skip
     if character == "=":
@@ -372,7 +364,7 @@ def _key(text: str, index: int, opened: list[int]) -> Fault:
     if character in ("]", "}"):
         return Fault(start=index, end=index + 1, message=f'no bracket is open that "{character}" could close',
                      help="remove it")  # fmt: skip
-    end = _line_end(text, index)
+    end = line_end(text, index)
     if character == "{" and not text[:index].strip():
         return Fault(start=index, end=index + 1, message="no line of TOML begins with a brace",
                      help="if the file holds JSON, let its name end in .json")  # fmt: skip
