@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "MOST_SHOWN",
     "bold",
     "finite",
     "human",
@@ -26,6 +27,9 @@ __all__ = [
     "stderr",
     "stdout",
 ]
+
+MOST_SHOWN = 100
+"""Diagnostics that are shown to people at once."""
 
 
 class _Tolerant:
@@ -65,10 +69,16 @@ def stderr() -> Console:
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    """On stderr, with source lines and carets, empty lines between them, and the number of several."""
+    """On stderr, with source lines and carets, empty lines between them, and the number of several.
+
+    Nobody reads thousands of them: of very many the first are shown.
+    """
     found = tuple(diagnostics)
+    shown = found[:MOST_SHOWN]
     if found:
-        print(render_all(found, color=_colourful(sys.stderr)), file=_Tolerant(sys.stderr))
+        print(render_all(shown, color=_colourful(sys.stderr)), file=_Tolerant(sys.stderr))
+    if len(found) > len(shown):
+        print(f"\n… and {len(found) - len(shown):,} more", file=_Tolerant(sys.stderr))
     if len(found) > 1:
         print(f"\n{summary(found)}", file=_Tolerant(sys.stderr))
 

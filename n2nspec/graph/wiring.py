@@ -62,7 +62,7 @@ class Wiring:
 
     @property
     def numbers(self) -> dict[str, int | None]:
-        """Number by name; None for a name that is used twice."""
+        """Number by name; None for a name that two layers have."""
         return _numbers([self.input_name, *(node.name for node in self.nodes)])
 
 
@@ -141,6 +141,7 @@ def _numbers(names: Sequence[str]) -> dict[str, int | None]:
     numbers: dict[str, int | None] = {}
     for number, name in enumerate(names, start=INPUT):
         numbers[name] = None if name in numbers else number
+    numbers[names[0]] = INPUT  # whoever reads it means the input, not a layer that is called so, too
     return numbers
 
 

@@ -52,6 +52,11 @@ class Block:
     sound: bool
     params_known: bool
 
+    @property
+    def readable(self) -> bool:
+        """Whether all of its layers are there."""
+        return bool(self.layers) and all(isinstance(layer.value, dict) for layer, _ in self.layers)
+
 
 def read_blocks(table: Traced | None, problems: Problems) -> dict[str, Block | None]:
     """The blocks by name; None for one that is no table, which is reported."""

@@ -89,10 +89,6 @@ def _given(entry: Traced, body: Body) -> Inputs | None:
     return Inputs(body=body, names=given) if given is not None else None
 
 
-def _is_type(kind: Any) -> bool:
-    return isinstance(kind, str) and kind in ENTRIES
-
-
 def _expands(entry: Any) -> bool:
     return isinstance(entry, dict) and ("block" in entry or "repeat" in entry)
 
@@ -119,6 +115,8 @@ class Expansion:
         self.problems = problems
         self.budget = Budget(problems)
         self.least = Least(blocks)
+        self._types: dict[str, bool] = {}
+        """Whether a text is a layer type, of those that were asked for: it is asked for each layer."""
         self.input = input
         self.top = Body(input=input, taken=taken | {input}, kinds=set(blocks))
         self.copies, self.most = 0, MOST_LAYERS
@@ -162,7 +160,7 @@ class Expansion:
             return self._instead(entry, body, reads)
         plain = block is None and counted and copies == 1
         name = self._own_name(entry, body, plain=plain)
-        if block is None and "name" not in entry.value and not _is_type(entry.value.get("type")):
+        if block is None and "name" not in entry.value and not self._is_type(entry.value.get("type")):
             self._lose_count(entry, body)
         bare = entry.with_({}, without=("repeat",)) if "repeat" in entry.value else entry
         targets: dict[str, Target] = {}
@@ -219,6 +217,13 @@ class Expansion:
         self.flat.append(layer)
         return layer
 
+    def _is_type(self, kind: Any) -> bool:
+        if not isinstance(kind, str):
+            return False
+        if kind not in self._types:
+            self._types[kind] = kind in ENTRIES
+        return self._types[kind]
+
     def _lose_count(self, entry: Traced, body: Body) -> None:
         """Notes which layers without a name may be called otherwise than it seems."""
         kind, block = entry.value.get("type"), entry.value.get("block")
@@ -229,7 +234,7 @@ class Expansion:
             body.uncounted.add(said)
         elif said == block:
             body.uncounted |= {said, said.lower(), *self.blocks}
-        elif _is_type(said):
+        elif self._is_type(said):
             body.uncounted.add(said.lower())
         else:
             body.uncounted |= {said, said.lower(), *map(str.lower, ENTRIES)}
@@ -299,7 +304,10 @@ class Expansion:
             return None
         if body.block or _expands(entry.value):  # of a plain layer, its model says what is wrong with it
             check_inner_name(name, self.problems)
-        body.broken = True
+        if name.value is UNKNOWN:
+            body.broken = True
+        else:
+            body.odd.add(str(name.value))
         return None
 
     def _numbered(self, entry: Traced, body: Body, block: Block | None, prefix: str) -> str | None:
@@ -376,23 +384,19 @@ class Expansion:
             reads = self._entry(inner.after(*steps), body, prefix, reads, (*stack, block.name))
         known = block.sound
         result = reads.node
-        if known and block.output is not None:
+        if block.output is not None and block.readable:
             found = body.local.get(block.output.value) or body.dotted(block.output.value)
-            known = found is not None
+            known &= found is not None
             if found is not None:
                 result = found.result
             elif not body.hidden(block.output.value):
                 message = f"there is no layer {quote(block.output.value)} in the block {quote(block.name)}"
-                self.problems.add(
-                    block.output.where,
-                    "E203",
-                    message,
-                    help=self.problems.suggest(block.output.value, body.local),
-                )
+                help = self.problems.suggest(block.output.value, body.local)
+                self.problems.add(block.output.where, "E203", message, help=help)
         if not known:
             result = self._unknown(Traced({}, block.where), body, Inputs(node=result))
-        whole = block.sound and not body.broken
-        return Group(local=body.local, last=None, result=result, known=whole, counted=not body.uncounted)
+        known = block.readable and not body.broken
+        return Group(local=body.local, last=None, result=result, known=known, counted=not body.uncounted)
 
     def _arguments(self, entry: Traced, block: Block) -> Scope:
         return arguments(entry, block, self.globals, self.problems, self.budget)

@@ -20,6 +20,7 @@ from n2nspec.spec.models import Spec
 from n2nspec.spec.names import is_automatic
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.text import Path
+from n2nspec.spec.trace import is_unknown
 
 __all__ = ["Part", "Unsound", "sound_part"]
 
@@ -118,6 +119,9 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
     spec = spec.model_copy(update=entries)
     spec._origins = origins
     words = {word for table in tables.values() for word in _texts(_without_sources(table))}
+    words |= {
+        str(table["name"]) for table in tables.values() if isinstance(table, Mapping) and "name" in table
+    }
     if "input" in doubtful:
         words.update(_texts(document.get("input")))
     return Part(
@@ -157,7 +161,7 @@ def _input_name(document: Mapping[str, Any]) -> str:
 
 def _is_readable(table: Any) -> bool:
     """Whether a layer's name, if it has one, can be read."""
-    return isinstance(table, Mapping) and isinstance(table.get("name", ""), str)
+    return isinstance(table, Mapping) and not is_unknown(table.get("name"))
 
 
 def _kind(table: Mapping[str, Any]) -> str:

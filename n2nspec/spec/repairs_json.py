@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from n2nspec.spec.syntax import CLOSING, Fault
-from n2nspec.spec.syntax_json import Place, tokens
+from n2nspec.spec.syntax_json import Place, swapped, tokens
 
 __all__ = ["Repair", "blanked", "leaving_out", "repairs"]
 
@@ -62,6 +62,9 @@ def repairs(text: str, index: int, sentence: str, fault: Fault, place: Place) ->
         yield blanked(text, start, end)
     if "',' delimiter" in sentence and text[index] in "]}":
         closing = CLOSING[text[opened[-1]]]
+        both = swapped(text, index, opened)
+        if both is not None:
+            yield both
         yield index, index, closing
         yield index, index, "".join(CLOSING[text[bracket]] for bracket in _inside(text, opened, text[index]))
         yield index, index + 1, closing

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from n2nspec.diagnostics import quote
 from n2nspec.spec.syntax import CLOSING, Fault, broken_escape, glued, odd_character, wrong_value
 
-__all__ = ["Place", "before_comma", "constant", "explain", "huge", "place", "skeleton", "tokens"]
+__all__ = ["Place", "before_comma", "constant", "explain", "huge", "place", "skeleton", "swapped", "tokens"]
 
 _TOKENS = re.compile(r'"(?:[^"\\\n]|\\[^\n])*+"|"|[\[\]{}]|[^\s"\[\]{}]++')
 
@@ -206,7 +206,28 @@ def _closed(text: str, index: int, before: int, opened: list[int]) -> Fault:
         return _no_value(text, before)
     if character == CLOSING[text[start]]:  # a key alone
         return _no_value(text, before)
+    both = swapped(text, index, opened)
+    if both is not None:
+        return Fault(start=index, end=both[1], message="these brackets close in the wrong order",
+                     help=f"write {both[2]}")  # fmt: skip
+    if all(CLOSING[text[bracket]] != character for bracket in opened):
+        closing = CLOSING[text[start]]
+        what, other = ("list", "object") if text[start] == "[" else ("object", "list")
+        return Fault(start=index, end=index + 1, message=f'no {other} is open that "{character}" could close',
+                     other=(start, start + 1, f"this {what} is open"),
+                     help=f'remove it, or write "{closing}" in its place')  # fmt: skip
     return _not_closed(text, index, start)
+
+
+def swapped(text: str, index: int, opened: list[int]) -> tuple[int, int, str] | None:
+    """Two closing brackets that should stand the other way round, and how; None when they are no such."""
+    two = re.compile(r"([]}])(\s*)([]}])").match(text, index)
+    if two is None or len(opened) < 2 or two[1] == two[3]:
+        return None
+    inner, outer, *beyond = (CLOSING[text[bracket]] for bracket in reversed(opened))
+    if (two[1], two[3]) != (outer, inner) or beyond[:1] == [inner]:
+        return None
+    return index, two.end(), f"{two[3]}{two[2]}{two[1]}"
 
 
 def _not_closed(text: str, index: int, start: int) -> Fault:

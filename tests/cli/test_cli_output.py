@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from n2nspec.cli import main
-from n2nspec.cli._output import print_diagnostics, stderr
+from n2nspec.cli._output import MOST_SHOWN, print_diagnostics, stderr
 from n2nspec.diagnostics import Diagnostic, summary
 
 ERROR, WARNING = Diagnostic(code="E112", message="a"), Diagnostic(code="W201", message="b")
@@ -106,6 +106,14 @@ def test_github_annotates_warnings(spec: Path, capsys: pytest.CaptureFixture[str
         " layer with weights in between\n"
     )
     assert "warning[W202]" in err
+
+
+def test_of_very_many_the_first_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    many = [Diagnostic(code="E112", message=f"number {index}") for index in range(MOST_SHOWN + 1_200)]
+    lines = shown(capsys, *many).splitlines()
+    assert [line for line in lines if line.startswith("error")][-1] == f"error[E112]: number {MOST_SHOWN - 1}"
+    assert lines[-3:] == ["… and 1,200 more", "", f"{len(many)} errors".replace("1300", "1,300")]
+    assert "more" not in shown(capsys, *many[:MOST_SHOWN])
 
 
 def test_github_annotates_every_error_of_every_stage(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ SEVERAL = [
     ('{"a": [{"b": 1 {"c": 2}, {"d": 3}], "e": tru}', ["{", "tru"]),
     ('{"a": [{"b": 1,\n {"c": 2}, {"d": 3}], "e": tru}', ["{", "tru"]),
     ('{"a": [{"b": 1}, "c": tru}', ["[", "tru"]),
-    ('{"a": 1], "b": tru}', ["{", "tru"]),
+    ('{"a": 1], "b": tru}', ["]", "tru"]),
     ('[1, {"a": tru,}]', ["tru", ","]),
     ('{"a": tru, "b": [1, 2', ["tru", "["]),
     ('{"a": tru, "b": "c', ["tru", '"c']),
@@ -114,6 +114,33 @@ def test_a_brace_that_ends_the_spec_too_early() -> None:
         'the spec ends with this "}", and more follows', "remove the brace, if the spec goes on",
     )  # fmt: skip
     assert (label.text, label.span.column) == ("this follows", 16)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1], "b": tru}', '{"a": {"c": 1]}, "b": tru}'])
+def test_a_bracket_that_closes_nothing(text: str) -> None:
+    first, *_ = found = faults(text)
+    (label,) = first.labels
+    assert (first.message, first.help) == (
+        'no list is open that "]" could close', 'remove it, or write "}" in its place',
+    )  # fmt: skip
+    assert first.span is not None
+    assert first.span.column == text.index("]") + 1
+    assert (label.text, label.span.column) == (
+        "this object is open",
+        text.rindex("{", 0, text.index("]")) + 1,
+    )
+    assert [fault.message for fault in found[1:] if "tru" in fault.message]
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ('{"a": {"b": [1, 2}], "c": 3}', ["these brackets close in the wrong order"]),
+    ('{"a": [[{"b": 1]}], "c": tru}', ["these brackets close in the wrong order", "tru"]),
+    ('{"a": [{"b": [1}]}', ["this list is not closed"]),
+])  # fmt: skip
+def test_brackets_in_the_wrong_order(text: str, expected: list[str]) -> None:
+    messages = [fault.message for fault in faults(text)]
+    assert len(messages) == len(expected)
+    assert all(part in message for part, message in zip(expected, messages, strict=True))
 
 
 def test_long_lists_are_cut() -> None:
