@@ -22,7 +22,7 @@ def to_github(diagnostic: Diagnostic) -> str:
         properties |= {"file": span.file, "line": span.line, "endLine": span.end_line}
         if span.line == span.end_line:  # of several lines GitHub accepts no columns
             properties |= {"col": span.column, "endColumn": span.end_column}
-    elif diagnostic.file:
+    elif diagnostic.file and diagnostic.file != COMMAND_LINE:  # a file that is none is refused
         properties["file"] = diagnostic.file
     properties["title"] = f"{diagnostic.code}: {CODES.get(diagnostic.code, diagnostic.severity)}"
     listed = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())

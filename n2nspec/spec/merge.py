@@ -37,7 +37,7 @@ from os.path import normpath
 from pathlib import Path as FilePath
 
 from n2nspec.diagnostics import Label, quote
-from n2nspec.spec.trace import Problems, Traced, Where, label
+from n2nspec.spec.trace import UNKNOWN, Problems, Traced, Where, label
 
 __all__ = ["STAGES", "merge"]
 
@@ -191,6 +191,7 @@ def _layers(base: Traced | None, top: Traced, stage: str, known: _Known, problem
     """The layers of the base with those of the extending file put in.
 
     Time is proportional to the number of layers: what comes around a layer is kept beside it until the end.
+    A layer whose place is a mistake is put last, for the names of layers: what it reads is not known.
     """
     items = list(base.entries()) if base is not None and isinstance(base.value, list) else []
     counts = Counter(name for item in items if (name := _name(item)) is not None)
@@ -205,16 +206,19 @@ def _layers(base: Traced | None, top: Traced, stage: str, known: _Known, problem
         name = _name(entry)
         places = [key for key in ("before", "after") if key in entry.value]
         bare = entry.with_({}, without=("before", "after"))
+        astray = bare if "from" in bare.value else bare.with_({"from": Traced(UNKNOWN, entry.where)})
         if len(places) == 2:
             problems.add(
                 entry.part("after").where, "E127", "a layer has either before or after", key=True,
                 labels=label(entry.part("before").where, "before is given here", key=True),
                 help="remove one of the two",
             )  # fmt: skip
+            last.append(astray)
         elif places:
             anchor = entry.part(places[0])
             if not isinstance(anchor.value, str):
                 problems.wrong_type(anchor, places[0], "the name of a layer")
+                last.append(astray)
             elif name is not None and name in owners:
                 message = (
                     f"{quote(name)} is in the base already, so it cannot be put {places[0]} another layer"
@@ -224,11 +228,13 @@ def _layers(base: Traced | None, top: Traced, stage: str, known: _Known, problem
             elif counts[anchor.value] > 1:
                 message = f"the base has {counts[anchor.value]} layers named {quote(anchor.value)}"
                 problems.add(anchor.where, "E127", message, help="give them different names there")
+                last.append(astray)
             elif anchor.value in owners:
                 around = before if places[0] == "before" else after
                 around.setdefault(owners[anchor.value], []).append(bare)
             else:
                 known.report(anchor, items, problems, stage, f"nothing can be put {places[0]} it")
+                last.append(astray)
         elif name is not None and counts[name] > 1:
             message = f"the base has {counts[name]} layers named {quote(name)}"
             problems.add(entry.part("name").where, "E127", message, help="give them different names there")

@@ -166,7 +166,7 @@ def _not_spellable(document: Mapping[str, Any]) -> Iterator[Found]:
         elif value is None:
             yield Found(
                 code="E112", message=f"{_what(path)}: expected a value; received null", path=path,
-                help="leave the key out for its default",
+                help=_instead_of_null(path, document),
             )  # fmt: skip
         elif isinstance(value, str) and not _encodable(value):
             yield Found(code="E113", message=f"{_what(path)}: half of a surrogate pair is no text", path=path)
@@ -176,6 +176,17 @@ def _not_spellable(document: Mapping[str, Any]) -> Iterator[Found]:
         elif isinstance(value, float) and not isfinite(value):
             message = f"{_what(path)}: expected a finite number; received {value}"
             yield Found(code="E113", message=message, path=path, help=_help("E113", path, value, document))
+
+
+def _instead_of_null(path: Path, document: Mapping[str, Any]) -> str:
+    key = path[-1]
+    if isinstance(key, int):
+        return "take it out of the list, or give it a value"
+    model = model_at(path[:-1], document)
+    fields = {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
+    if key == "type" or (key in fields and fields[key].is_required()):
+        return "give it a value: it has no default"
+    return "leave the key out for its default"
 
 
 def tame(value: Any) -> Any:

@@ -79,3 +79,8 @@ def test_what_goes_in_comes_out(message: str, file: str) -> None:
     assert (command, properties["file"]) == ("error", file)
     if "%" not in message:  # "%0A" written out is told from a line break only by the order of replacements
         assert text == message
+
+
+def test_the_command_line_is_no_file() -> None:
+    span = Span(file=COMMAND_LINE, line=1, column=1, end_line=1, end_column=2, text="=3")
+    assert "file=" not in to_github(Diagnostic(code="E117", message="m", file=COMMAND_LINE, span=span))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from language import conv, document
+from language import conv, document, refused
 
 from n2nspec.diagnostics import DiagnosticError
 from n2nspec.graph import check
@@ -161,3 +163,30 @@ def test_that_no_size_fits_is_told_beside_other_shapes() -> None:
     )
     alone = told({**spec, "encoder": spec["encoder"][1:]})
     assert len(alone) == len(told(spec)) - 1
+
+
+@pytest.mark.parametrize(
+    "place", [{"after": "nobody"}, {"before": 3}, {"before": "a", "after": "a"}], ids=str
+)
+def test_a_layer_that_is_put_nowhere_keeps_its_name(
+    place: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("base.json").write_text(json.dumps(document({**RELU, "name": "a"})), encoding="utf-8")
+    new = conv(4, name="new", paddin=5, **place)
+    spec = {"extends": "base.json", "encoder": [new, conv(9, groups=9, **{"from": "new"})]}
+    found = told(spec)
+    assert len(found) == 2
+    assert ("E110", "encoder[0].paddin") in found
+
+
+@pytest.mark.parametrize(("change", "help"), [
+    ({"name": None}, "give it a value: it has no default"),
+    ({"encoder": [{**RELU, "name": None}]}, "leave the key out for its default"),
+    ({"encoder": [{"type": None}]}, "give it a value: it has no default"),
+    ({"encoder": [conv(None)]}, "give it a value: it has no default"),
+    ({"encoder": [RELU, None]}, "take it out of the list, or give it a value"),
+])  # fmt: skip
+def test_what_to_do_about_null(change: dict[str, Any], help: str) -> None:
+    (found,) = refused({**document(RELU), **change})
+    assert (found.code, found.help) == ("E112", help)
