@@ -30,10 +30,12 @@ def signature(
     place: int = 0,
     trailing: Mapping[str, Any] | None = None,
     keyword_only: Iterable[str] = (),
+    named: Mapping[str, Any] | None = None,
 ) -> inspect.Signature:
     """The model's fields but `type`, with the `inferred` arguments at their place, then `trailing`.
 
-    Inferred arguments have no default; trailing ones have. Fields that are `keyword_only` come last.
+    Inferred arguments have no default; trailing ones have. Fields that are `keyword_only` come last, and
+    after them what is `named`: arguments with a default that are no fields, and are given by name only.
     """
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters, by_keyword = [], []
@@ -45,6 +47,8 @@ def signature(
             parameters.append(inspect.Parameter(name, kind, default=default))
     parameters[place:place] = [inspect.Parameter(name, kind) for name in inferred]
     parameters += [inspect.Parameter(name, kind, default=value) for name, value in (trailing or {}).items()]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    by_keyword += [inspect.Parameter(name, kind, default=value) for name, value in (named or {}).items()]
     return inspect.Signature([*parameters, *by_keyword])
 
 
@@ -64,10 +68,14 @@ def bind(
 
 
 def _plain(value: Any) -> Any:
-    """Integers of other libraries (numpy's, a tensor's size) as Python's; everything else as it is."""
+    """Integers and truth values of other libraries (numpy's, a tensor's size) as Python's; all else as it is."""
     if isinstance(value, (tuple, list)):
         return type(value)(_plain(item) for item in value) if type(value) in (tuple, list) else value
-    if isinstance(value, (bool, int, float)) or not hasattr(type(value), "__index__"):
+    if isinstance(value, (bool, int, float)):
+        return value
+    if str(getattr(value, "dtype", "")) in ("bool", "torch.bool") and not value.shape:
+        return bool(value)
+    if not hasattr(type(value), "__index__"):
         return value
     try:
         return operator.index(value)

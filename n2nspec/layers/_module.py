@@ -321,9 +321,15 @@ class Layer(Module):
         return gxs[0] if len(gxs) == 1 else gxs
 
     def __repr__(self) -> str:
-        arguments = [str(value) for value in self._inferred.values()]
+        """The call that makes the layer; what the graph would infer stands first and without its name."""
         fields = self.spec.model_dump(exclude={"type"}, exclude_defaults=True)
-        arguments += [f"{key}={value!r}" for key, value in fields.items()]
+        bare = not self.spec_type.inferred_place
+        arguments = []
+        for key in type(self).__signature__.parameters:
+            if key in self._inferred:
+                arguments.append(f"{self._inferred[key]}" if bare else f"{key}={self._inferred[key]}")
+            elif key in fields:
+                arguments.append(f"{key}={fields[key]!r}")
         return f"{type(self).__name__}({', '.join(arguments)})"
 
 

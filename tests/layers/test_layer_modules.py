@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 
@@ -80,6 +81,14 @@ def test_arguments_by_position_and_name() -> None:
     assert list(inspect.signature(Upsampling).parameters)[:6] == [
         "in_channels", "out_channels", "kernel_size", "scale_factor", "padding", "dilation",
     ]  # fmt: skip
+
+
+def test_truth_values_of_other_libraries() -> None:
+    for value in (np.True_, torch.tensor(True), torch.tensor([True])[0]):
+        assert Conv2d(1, 1, 1, bias=value).bias is not None
+    assert Conv2d(1, 1, 1, bias=np.False_).bias is None
+    with pytest.raises(ValueError, match="bias: Expected a valid boolean; received 1"):
+        Conv2d(1, 1, 1, bias=np.int64(1))
 
 
 def test_identity_takes_any_argument() -> None:

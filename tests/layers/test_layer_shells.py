@@ -25,7 +25,8 @@ from layer_pairs import (
     twin_class,
 )
 
-from n2nspec.layers import LayerSpec
+import n2nspec.layers
+from n2nspec.layers import Layer, LayerSpec
 from n2nspec.layers._base import Case
 
 # torch's own layer says so once a process, for any "same" padding that is uneven
@@ -169,3 +170,16 @@ def test_defaults_are_torchs(spec_type: type[LayerSpec]) -> None:
     same = {f: value for f, value in spec.twin_fields().items() if f not in written}
     twin_type = twin_class(spec_type)
     assert repr(twin_type(**given, **same)) == repr(twin_type(**given, **same, **defaults))
+
+
+@every_case
+def test_a_repr_makes_the_same_layer(spec_type: type[LayerSpec], case: Case, training: bool) -> None:
+    layer = make_module(spec_type, case)
+    if not isinstance(layer, Layer):  # composites show their parts
+        return
+    again = eval(repr(layer), vars(n2nspec.layers) | {type(layer).__name__: type(layer)})
+    assert again.spec == layer.spec
+    assert repr(again) == repr(layer)
+    assert {name: t.shape for name, t in again.state_dict().items()} == {
+        name: t.shape for name, t in layer.state_dict().items()
+    }
