@@ -30,12 +30,14 @@ def signature(
     place: int = 0,
     trailing: Mapping[str, Any] | None = None,
     keyword_only: Iterable[str] = (),
+    leading: Iterable[str] = (),
     named: Mapping[str, Any] | None = None,
 ) -> inspect.Signature:
     """The model's fields but `type`, with the `inferred` arguments at their place, then `trailing`.
 
     Inferred arguments have no default; trailing ones have. Fields that are `keyword_only` come last, and
     after them what is `named`: arguments with a default that are no fields, and are given by name only.
+    `leading` arguments are before all others and are None unless given.
     """
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters, by_keyword = [], []
@@ -46,9 +48,12 @@ def signature(
         elif name != "type":
             parameters.append(inspect.Parameter(name, kind, default=default))
     parameters[place:place] = [inspect.Parameter(name, kind) for name in inferred]
+    parameters[:0] = [inspect.Parameter(name, kind, default=None) for name in leading]
     parameters += [inspect.Parameter(name, kind, default=value) for name, value in (trailing or {}).items()]
-    kind = inspect.Parameter.KEYWORD_ONLY
-    by_keyword += [inspect.Parameter(name, kind, default=value) for name, value in (named or {}).items()]
+    by_keyword += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
+        for name, value in (named or {}).items()
+    ]
     return inspect.Signature([*parameters, *by_keyword])
 
 
@@ -68,7 +73,7 @@ def bind(
 
 
 def _plain(value: Any) -> Any:
-    """Integers and truth values of other libraries (numpy's, a tensor's size) as Python's; all else as it is."""
+    """Integers and truth values of other libraries (numpy's, torch's) as Python's; the rest as it is."""
     if isinstance(value, (tuple, list)):
         return type(value)(_plain(item) for item in value) if type(value) in (tuple, list) else value
     if isinstance(value, (bool, int, float)):

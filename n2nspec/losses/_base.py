@@ -9,6 +9,7 @@ A loss is one file that subclasses `LossSpec`; see `mse.py` for a whole one.
 from __future__ import annotations
 
 import inspect
+import warnings
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -22,7 +23,10 @@ from n2nspec.layers._module import Module, check_tensors
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Epsilon", "Loss", "LossSpec"]
+__all__ = ["OLDER", "Epsilon", "Loss", "LossSpec"]
+
+OLDER = ("size_average", "reduce")
+"""What torch had before `reduction`, still the first arguments of losses that are as old."""
 
 Epsilon = Annotated[float, Strict(), Field(ge=1e-12, le=1e9, allow_inf_nan=False)]
 """A small number that keeps something from being 0; even its square is more than that in float32."""
@@ -111,16 +115,18 @@ class LossSpec(BaseModel):
 class Loss(Module):
     """The shell over one `LossSpec`: its constructor takes the spec's fields in their order.
 
-    `reduction` may also be "none", which keeps the loss of each number.
+    `reduction` may also be "none", which keeps the loss of each number. `leading` are arguments before the
+    fields, None unless given: torch's older words for the reduction, where the twin has them.
     """
 
     spec_type: ClassVar[type[LossSpec]]
+    leading: ClassVar[tuple[str, ...]] = ()
     __signature__: ClassVar[inspect.Signature]
     _fields: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._fields = signature(cls.spec_type)
+        cls._fields = signature(cls.spec_type, leading=cls.leading)
         if "__init__" not in cls.__dict__:
             cls.__signature__ = cls._fields
 
@@ -128,6 +134,9 @@ class Loss(Module):
         super().__init__()
         name = type(self).__name__
         arguments = bind(name, self._fields, args, kwargs)
+        older = [arguments.pop(key, None) for key in OLDER]
+        if older != [None, None]:
+            arguments["reduction"] = _reduction(name, *older)
         self._reduced = arguments.get("reduction", "mean") != "none"
         if not self._reduced:
             del arguments["reduction"]  # a spec needs one number to minimise, so it knows no "none"
@@ -174,3 +183,24 @@ class Loss(Module):
         fields = self.spec.model_dump(exclude={"type", "reduction"}, exclude_defaults=True)
         arguments = [f"reduction={self.reduction!r}", *(f"{key}={value!r}" for key, value in fields.items())]
         return f"{type(self).__name__}({', '.join(arguments)})"
+
+
+def _reduction(name: str, size_average: object, reduce: object) -> str:
+    """What torch's older arguments mean; where one of them is given, it counts, whatever `reduction` says.
+
+    Raises:
+        ValueError: something else than True, False or None.
+    """
+    for key, value in zip(OLDER, (size_average, reduce), strict=True):
+        if value is not None and not isinstance(value, bool):
+            raise ValueError(
+                f"{name}: {key}: expected True, False or None; received {value!r};"
+                " the reduction is given by its name, reduction=…"
+            )
+    found = "none" if reduce is False else "sum" if size_average is False else "mean"
+    warnings.warn(
+        f"{name}: size_average and reduce are older words for reduction={found!r}",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return found

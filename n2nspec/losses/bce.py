@@ -22,7 +22,7 @@ from n2nspec.diagnostics import fail
 from n2nspec.layers._base import BadCase, Case
 from n2nspec.layers._memory import Alive
 from n2nspec.layers._module import check_tensors
-from n2nspec.losses._base import Loss, LossSpec
+from n2nspec.losses._base import OLDER, Loss, LossSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,8 +78,9 @@ def _check_range(what: str, x: Tensor, help: str) -> None:
 
 
 class BCE(Loss):
-    """`BCE(weight=None, reduction="mean")`: as torch.nn.BCELoss, with a backward of its own. `reduction` is
-    "mean", "sum" or "none".
+    """`BCE(weight=None, size_average=None, reduce=None, reduction="mean")`: as torch.nn.BCELoss, with a
+    backward of its own. `reduction` is "mean", "sum" or "none"; the two before it are torch's older words for
+    that.
 
     `weight` multiplies each number's loss: a tensor of the prediction's shape, or one that is broadcast to
     it. The mean divides by the number of numbers, whatever they weigh. (In a spec there is no weight.)
@@ -90,9 +91,16 @@ class BCE(Loss):
     """
 
     spec_type = BCESpec
+    leading = OLDER
 
-    def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         if weight is not None:
             check_tensors("BCE: weight", weight)
         self.weight = weight

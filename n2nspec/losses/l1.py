@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from n2nspec.layers._base import BadCase, Case
 from n2nspec.layers._memory import Alive
-from n2nspec.losses._base import Loss, LossSpec
+from n2nspec.losses._base import OLDER, Loss, LossSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,11 +57,12 @@ class L1Spec(LossSpec):
 
 
 class L1(Loss):
-    """`L1(reduction="mean")`: as torch.nn.L1Loss, with a backward of its own. `reduction` is "mean", "sum"
-    or "none".
+    """`L1(size_average=None, reduce=None, reduction="mean")`: as torch.nn.L1Loss, with a backward
+    of its own. `reduction` is "mean", "sum" or "none"; the two before it are torch's older words for that.
 
     Raises:
         ValueError: another reduction.
     """
 
     spec_type = L1Spec
+    leading = OLDER

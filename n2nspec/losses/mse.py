@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from n2nspec.layers._base import BadCase, Case
-from n2nspec.losses._base import Loss, LossSpec
+from n2nspec.losses._base import OLDER, Loss, LossSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,11 +53,12 @@ class MSESpec(LossSpec):
 
 
 class MSE(Loss):
-    """`MSE(reduction="mean")`: as torch.nn.MSELoss, with a backward of its own. `reduction` is "mean", "sum"
-    or "none".
+    """`MSE(size_average=None, reduce=None, reduction="mean")`: as torch.nn.MSELoss, with a backward
+    of its own. `reduction` is "mean", "sum" or "none"; the two before it are torch's older words for that.
 
     Raises:
         ValueError: another reduction.
     """
 
     spec_type = MSESpec
+    leading = OLDER

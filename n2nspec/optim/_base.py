@@ -77,15 +77,20 @@ class Optimizer(ABC):
     """Anything that changes parameters along their gradients.
 
     `params` are (parameter, gradient) pairs, or tensors whose gradient is in `.grad` (zeros if there is none
-    yet). A gradient that sits in the parameter's `.grad` is read from there at every step.
+    yet), with or without their names before them. A gradient that sits in the parameter's `.grad` is read
+    from there at every step.
 
     Raises:
+        TypeError: something else, such as a single tensor or groups of parameters.
         ValueError: no parameters, or one of them twice.
     """
 
-    def __init__(self, params: Iterable[tuple[Tensor, Tensor] | Tensor]) -> None:
+    def __init__(self, params: Iterable[tuple[Tensor, Tensor] | tuple[str, Tensor] | Tensor]) -> None:
         self._pairs: list[tuple[Tensor, Tensor | None]] = []  # None: in .grad
-        for entry in params:
+        if isinstance(params, torch.Tensor) or not isinstance(params, Iterable):
+            raise self._wrong(params, "; a single one stands in a list" * isinstance(params, torch.Tensor))
+        for given in params:
+            entry = self._entry(given)
             if isinstance(entry, tuple):
                 parameter, gradient = entry
                 if gradient.shape != parameter.shape:
@@ -104,6 +109,26 @@ class Optimizer(ABC):
             raise ValueError(
                 f"{type(self).__name__}: one parameter was given twice; it would be stepped twice"
             )
+
+    def _entry(self, given: object) -> tuple[Tensor, Tensor] | Tensor:
+        """A pair, or a tensor without its name.
+
+        Raises:
+            TypeError: something else.
+        """
+        parts = given if isinstance(given, tuple) else (given,)
+        if len(parts) == 2 and isinstance(parts[0], str):
+            parts = parts[1:]
+        if len(parts) not in (1, 2) or not all(isinstance(part, torch.Tensor) for part in parts):
+            help = "; groups of parameters are optimisers of their own" if isinstance(given, dict) else ""
+            raise self._wrong(given, help)
+        return parts if len(parts) == 2 else parts[0]
+
+    def _wrong(self, given: object, help: str) -> TypeError:
+        return TypeError(
+            f"{type(self).__name__}: params: expected (parameter, gradient) pairs, as param() gives them, or"
+            f" tensors; received {type(given).__name__}{help}"
+        )
 
     @abstractmethod
     def step(self) -> None:
@@ -142,22 +167,42 @@ class Optimizer(ABC):
 
 
 class SpecOptimizer(Optimizer):
-    """The shell over one `OptimizerSpec`: its constructor takes `params`, then the spec's fields in order."""
+    """The shell over one `OptimizerSpec`: its constructor takes `params`, then the spec's fields in order.
+
+    By name only, as in torch: `maximize`, and what `switches` lists, with defaults. `foreach`, `fused` and
+    `capturable` choose how torch computes a step, not what; here there is one way, whatever they say. No
+    autograd runs through a step, so `differentiable` has to be false.
+    """
 
     spec_type: ClassVar[type[OptimizerSpec]]
+    switches: ClassVar[Mapping[str, bool | None]] = {
+        "foreach": None, "capturable": False, "differentiable": False, "fused": None,
+    }  # fmt: skip
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = signature(cls.spec_type, inferred=("params",))
+        cls.__signature__ = signature(
+            cls.spec_type, inferred=("params",), keyword_only=("maximize",), named=cls.switches
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         name = type(self).__name__
         arguments = bind(name, type(self).__signature__, args, kwargs)
         super().__init__(arguments.pop("params"))
-        self.spec = validated(name, self.spec_type, arguments)
+        switches = {key: arguments.pop(key, default) for key, default in self.switches.items()}
+        for key, value in switches.items():
+            if not (isinstance(value, bool) or (value is None and self.switches[key] is None)):
+                raise ValueError(f"{name}: {key}: expected True or False; received {value!r}")
+        if switches["differentiable"]:
+            raise ValueError(f"{name}: differentiable: no gradient runs through a step; expected False")
+        self.spec = validated(name, self._variant(switches), arguments)
         self._step = 0
         self._states = [self.spec.init_state(parameter) for parameter, _ in self.pairs()]
+
+    def _variant(self, switches: Mapping[str, bool | None]) -> type[OptimizerSpec]:
+        """The spec that is meant, where one of the switches makes it another one."""
+        return self.spec_type
 
     def step(self) -> None:
         pairs = self.pairs()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
@@ -105,12 +106,23 @@ class AdamSpec(AdamFamily):
     twin: ClassVar[str] = "torch.optim.Adam"
 
 
+class _DecoupledSpec(AdamSpec):
+    """Adam with the weight decay of AdamW, as torch's switch for it makes it."""
+
+    decoupled: ClassVar[bool] = True
+
+
 class Adam(SpecOptimizer):
-    """`Adam(params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False, maximize=False)`:
-    as torch.optim.Adam.
+    """`Adam(params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False, *,
+    maximize=False, decoupled_weight_decay=False)`: as torch.optim.Adam, whose `foreach`, `capturable`,
+    `differentiable` and `fused` it takes, too. With `decoupled_weight_decay` it is AdamW.
 
     Raises:
         ValueError: numbers out of range, or parameters as for `Optimizer`.
     """
 
     spec_type = AdamSpec
+    switches = MappingProxyType({**SpecOptimizer.switches, "decoupled_weight_decay": False})
+
+    def _variant(self, switches: Mapping[str, bool | None]) -> type[OptimizerSpec]:
+        return _DecoupledSpec if switches["decoupled_weight_decay"] else AdamSpec

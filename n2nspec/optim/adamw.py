@@ -36,8 +36,9 @@ class AdamWSpec(AdamFamily):
 
 
 class AdamW(SpecOptimizer):
-    """`AdamW(params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False,
-    maximize=False)`: as torch.optim.AdamW.
+    """`AdamW(params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, *,
+    maximize=False)`: as torch.optim.AdamW, whose `foreach`, `capturable`, `differentiable` and `fused` it
+    takes, too.
 
     Raises:
         ValueError: numbers out of range, or parameters as for `Optimizer`.

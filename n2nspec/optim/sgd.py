@@ -14,6 +14,7 @@ https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html, for its det
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, Strict, model_validator
@@ -94,8 +95,8 @@ class SGDSpec(OptimizerSpec):
 
 
 class SGD(SpecOptimizer):
-    """`SGD(params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False, maximize=False)`: as
-    torch.optim.SGD.
+    """`SGD(params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False, *, maximize=False)`: as
+    torch.optim.SGD, whose `foreach`, `differentiable` and `fused` it takes, too.
 
     Raises:
         ValueError: numbers out of range, Nesterov's momentum without momentum or with dampening, or
@@ -103,3 +104,4 @@ class SGD(SpecOptimizer):
     """
 
     spec_type = SGDSpec
+    switches = MappingProxyType({"foreach": None, "differentiable": False, "fused": None})

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import n2nspec.losses
 from n2nspec.layers._base import BadCase, Case
-from n2nspec.losses import LOSSES, MSE, Loss, LossSpec
+from n2nspec.losses import BCE, L1, LOSSES, MSE, Loss, LossSpec
 
 TOLERANCE = 1e-8
 SPECS = list(dict.fromkeys(LOSSES.values()))
@@ -73,10 +73,7 @@ def test_every_loss_brings_cases_and_a_twin(spec_type: type[LossSpec]) -> None:
         assert name == "type" or field.description, f"{name} has no description"
     ours = inspect.signature(loss_class(spec_type)).parameters
     theirs = inspect.signature(twin_class(spec_type)).parameters
-    deprecated = ("size_average", "reduce")
-    assert [(p.name, p.default) for p in ours.values()] == [
-        (p.name, p.default) for p in theirs.values() if p.name not in deprecated
-    ]
+    assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]
 
 
 @every_case
@@ -153,7 +150,7 @@ def test_a_loss_is_a_module_with_a_stack() -> None:
     with pytest.raises(RuntimeError, match=r"MSE\.backward: no forward pass"):
         loss.backward()
     assert loss.param() == []
-    assert repr(MSE("sum")) == "MSE(reduction='sum')"
+    assert repr(MSE(reduction="sum")) == "MSE(reduction='sum')"
 
 
 def test_refusals() -> None:
@@ -170,7 +167,35 @@ def test_refusals() -> None:
         loss.backward(x)
     loss.backward()  # it still waits
     with pytest.raises(TypeError, match="MSE"):
-        MSE(size_average=True)
+        MSE(average=True)
+
+
+@pytest.mark.parametrize("loss_type", [MSE, L1, BCE], ids=lambda loss_type: loss_type.__name__)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduce", [None, True, False])
+@pytest.mark.parametrize("size_average", [None, True, False])
+def test_the_older_words_for_the_reduction(
+    loss_type: type[Loss], size_average: bool | None, reduce: bool | None, reduction: str
+) -> None:
+    """By position, as torch has them; where they are given they count."""
+    place = (None,) if loss_type is BCE else ()
+    given = (*place, size_average, reduce, reduction)
+    twin_type = twin_class(loss_type.spec_type)
+    if size_average is None and reduce is None:
+        assert loss_type(*given).reduction == twin_type(*given).reduction == reduction
+        return
+    with pytest.warns(UserWarning, match="deprecated"):
+        expected = twin_type(*given).reduction
+    with pytest.warns(DeprecationWarning, match=f"older words for reduction='{expected}'"):
+        assert loss_type(*given).reduction == expected
+
+
+def test_a_reduction_in_the_place_of_an_older_word_is_refused() -> None:
+    """torch takes any text there for True, which is the mean."""
+    with pytest.raises(ValueError, match=r"^MSE: size_average: expected True, False or None; received 'sum'"):
+        MSE("sum")
+    with pytest.raises(ValueError, match=r"^L1: reduce: expected True, False or None; received 1"):
+        L1(None, 1)
 
 
 def test_autograd_is_never_touched(monkeypatch: pytest.MonkeyPatch) -> None:

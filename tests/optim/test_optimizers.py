@@ -146,10 +146,15 @@ def test_pure_updates_are_what_the_class_does(spec_type: type[OptimizerSpec]) ->
 def test_arguments_and_defaults_are_torchs(optimizer: type[Optimizer]) -> None:
     ours = inspect.signature(optimizer).parameters
     theirs = inspect.signature(twin_class(optimizer)).parameters
-    assert [name for name in theirs if name in ours] == list(ours)
-    assert {name: p.default for name, p in ours.items()} == {name: theirs[name].default for name in ours}
+    assert {name: (ours[name].default, ours[name].kind) for name in theirs} == {
+        name: (p.default, p.kind) for name, p in theirs.items()
+    }
+    by_position = [name for name, p in ours.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    assert by_position == list(theirs)[: len(by_position)]
     spec = optimizer.spec_type
-    assert list(spec().twin_fields()) == [name for name in ours if name != "params"]
+    assert list(spec().twin_fields()) == [*by_position[1:], "maximize"]
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        optimizer([torch.zeros(1)], *(theirs[name].default for name in by_position[1:]), True)
     assert all(info.description for name, info in spec.model_fields.items() if name != "type")
 
 
@@ -270,9 +275,64 @@ def test_refusals(make: Callable[[Any], Optimizer], match: str) -> None:
 
 def test_unknown_arguments_are_refused() -> None:
     with pytest.raises(TypeError, match=r"SGD\(params, lr=0.001, momentum=0.0, .*unexpected keyword"):
-        SGD([torch.zeros(1)], foreach=True)
+        SGD([torch.zeros(1)], each=True)
     with pytest.raises(TypeError, match="abstract"):
         Optimizer([torch.zeros(1)])  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        (torch.zeros(3), r"received Tensor; a single one stands in a list$"),
+        (3, "received int$"),
+        ([3], "received int$"),
+        ({"a": torch.zeros(3)}, "received str$"),
+        ([{"params": [torch.zeros(3)]}], "received dict; groups of parameters are optimisers of their own$"),
+        ([(torch.zeros(3), None)], "received tuple$"),
+        ([("a", torch.zeros(3), torch.zeros(3))], "received tuple$"),
+        ([[torch.zeros(3)]], "received list$"),
+    ],
+)
+def test_what_are_no_parameters_is_told(params: Any, match: str) -> None:
+    expected = r"^Adam: params: expected \(parameter, gradient\) pairs, as param\(\) gives them, .*; "
+    with pytest.raises(TypeError, match=expected + match):
+        Adam(params)
+
+
+def test_names_before_parameters() -> None:
+    """As named_parameters has them, torch's or ours."""
+    layer = Linear(2, 2)
+    for _, gradient in layer.param():
+        gradient.fill_(1)
+    before = layer.state_dict()
+    SGD(layer.named_parameters().items(), lr=0.5).step()
+    for name, parameter in layer.named_parameters().items():
+        assert torch.equal(parameter, before[name] - 0.5)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam, AdamW], ids=lambda optimizer: optimizer.__name__)
+def test_torchs_ways_to_compute_a_step_are_all_the_same(optimizer: type[Optimizer]) -> None:
+    names = ("foreach", "fused", "capturable")
+    known = [name for name in names if name in inspect.signature(optimizer).parameters]
+    results = []
+    for given in [{}, *({name: value} for name in known for value in (False, True))]:
+        p = torch.ones(2)
+        optimizer([(p, torch.tensor([1.0, -2.0]))], **given).step()
+        results.append(p)
+    assert all(torch.equal(p, results[0]) for p in results)
+    with pytest.raises(ValueError, match=r"differentiable: no gradient runs through a step; expected False"):
+        optimizer([torch.zeros(1)], differentiable=True)
+    with pytest.raises(ValueError, match="foreach: expected True or False; received 1"):
+        optimizer([torch.zeros(1)], foreach=1)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_with_decoupled_weight_decay_is_adamw(decoupled: bool) -> None:
+    p, q = torch.ones(2), torch.ones(2)
+    gradient = torch.tensor([1.0, -2.0])
+    Adam([(p, gradient)], weight_decay=0.5, decoupled_weight_decay=decoupled).step()
+    (AdamW if decoupled else Adam)([(q, gradient)], weight_decay=0.5).step()
+    assert torch.equal(p, q)
 
 
 def test_plain_tensors_and_torch_parameters() -> None:
