@@ -16,6 +16,7 @@ from strategies import Network, networks
 from n2nspec import load
 from n2nspec.graph import ShapedGraph, analyse, size_values
 from n2nspec.graph.drawing import draw
+from n2nspec.layers import LAYERS
 
 SLOW = settings(
     deadline=None, max_examples=80, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -226,6 +227,43 @@ def test_a_join_of_many_is_reached_by_all() -> None:
     root = svg(graph)
     assert_clear(graph, root)
     assert sum(group.attrib["data-target"] == "sum" for group, _ in arrows(root)) == 60
+
+
+@pytest.mark.parametrize("join", ["Concat", "Add"])
+def test_branches_side_by_side_meet_in_a_block_of_their_own(join: str) -> None:
+    """None of them is what the others join; a residual, whose other input comes from before, is joined."""
+    names = [f"b{number}" for number in range(4)]
+    graph = network(*(conv(name, "x") for name in names), {"type": join, "name": "join", "from": names})
+    root = svg(graph)
+    assert_clear(graph, root)
+    found = pieces(root)
+    assert len({rect(found[name][0])[0] for name in names}) == 1
+    assert {group.attrib["data-target"] for group, _ in arrows(root)} == {*names, "join"}
+    residual = svg(network(conv("a"), conv("b"), {"type": "Add", "name": "sum", "from": ["b", "a"]}))
+    assert {group.attrib["data-target"] for group, _ in arrows(residual)} == {"a", "b"}
+
+
+def test_every_activation_has_a_colour_of_its_own() -> None:
+    names = [name for name, layer in LAYERS.items() if layer.activation]
+    graph = network(*(layer for name in names for layer in (conv(name.lower()), {"type": name})))
+    root = svg(graph)
+    assert_clear(graph, root)
+    strips = [e for e in root.iter(f"{SVG}rect") if e.attrib.get("class") == "strip"]
+    assert len({strip.attrib["fill"] for strip in strips}) == len(names)
+
+
+def test_a_long_legend_goes_on_below() -> None:
+    up = {"type": "TransposeConv2d", "name": "up", "out_channels": 8, "kernel_size": [2, 3], "stride": 2}
+    graph = network(
+        conv("a", stride=2), up, {"type": "BilinearUpsampling", "name": "b", "scale_factor": 2},
+        {"type": "NearestUpsampling", "name": "n", "scale_factor": 2},
+    )  # fmt: skip
+    root = svg(graph)
+    assert_clear(graph, root)
+    shown = texts(root)
+    assert not [text for text in shown if "…" in text]
+    place = shown.index("upsampling: TransposeConv2d 2×3, stride 2; BilinearUpsampling ×2;")
+    assert shown[place + 1] == "NearestUpsampling ×2"
 
 
 def test_unused_layers_are_pale_and_in_the_legend() -> None:

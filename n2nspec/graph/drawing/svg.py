@@ -26,8 +26,10 @@ ARROWS: dict[Kind, tuple[str, str]] = {
     "other": ("#a0568c", "other layer"),
 }
 """Colours of Okabe and Ito, as in the figures of losses, darkened where lines would be faint."""
-WARM = ("#f0b429", "#e4572e", "#8f5a2a", "#f7d070")
-COOL = ("#56b4e9", "#7b6cc4", "#8fb339", "#b9b9c6")
+WARM = (
+    "#f0b429", "#e4572e", "#8f5a2a", "#f9dc8f", "#f4a6a0", "#b5179e", "#c9b458", "#5f0f40", "#ffd9c7",
+)  # fmt: skip
+COOL = ("#56b4e9", "#7b6cc4", "#8fb339", "#b9b9c6", "#1f7a8c", "#c3ddd3")
 MARGIN = 24.0
 ROUND = 6.0
 HEAD = 6.0
@@ -207,17 +209,29 @@ def _sample(fill: str, x: float, width: float) -> str:
 def _flowed(
     entries: Sequence[tuple[str, str]], width: float
 ) -> tuple[list[tuple[float, int, tuple[str, str]]], int]:
-    """The entries of the legend in rows, like words on a page."""
+    """The entries of the legend in rows, like words on a page; a long list of layers goes on below."""
     placed = []
     x, row = 0.0, 0
     for sample, text in entries:
-        text = fitted(text, 11, width - 46)
-        wide = 30 + text_width(text, 11) + 16
-        if x and x + wide > width:
-            x, row = 0.0, row + 1
-        placed.append((x, row, (sample, text)))
-        x += wide
+        for number, line in enumerate(_broken(text, width - 46)):
+            wide = 30 + text_width(line, 11) + 16
+            if x and (number or x + wide > width):
+                x, row = 0.0, row + 1
+            placed.append((x, row, ("" if number else sample, line)))
+            x += wide
     return placed, row + 1
+
+
+def _broken(text: str, width: float) -> list[str]:
+    """The text in lines of at most so many pixels, broken after semicolons."""
+    lines: list[str] = []
+    for part in text.replace("; ", ";\n").split("\n"):
+        longer = f"{lines[-1]} {part}" if lines else part
+        if lines and text_width(longer, 11) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(fitted(part, 11, width))
+    return lines
 
 
 def _line(points: Sequence[Point], colour: str, *, live: bool = True) -> str:

@@ -116,6 +116,13 @@ def units(graph: ShapedGraph, shapes: Mapping[str, Numbers]) -> list[Unit]:
             and (name in live) == (node.name in live)
             and (is_strip(graph, node, shapes) or _is_join(node, name, shapes))
         ]
+        branches = [
+            unit.maker.inputs
+            for name in dict.fromkeys(node.inputs)
+            if readers[name] == [node.name] and (unit := found.get(name)) and unit.maker
+        ]
+        if len(branches) > len(set(branches)):
+            hosts = []  # side by side from one value: none of them is what the others meet
         host = max(reversed(hosts), key=depths.__getitem__, default=None)  # the longest way: others meet it
         depths[node.name] = 1 + max(depths[name] for name in node.inputs)
         if host is None:
