@@ -19,6 +19,7 @@ from math import gcd, lcm
 
 from n2nspec.geometry.axis import AxisRule
 from n2nspec.geometry.errors import SizeLimitError
+from n2nspec.geometry.formula import affine, sparse
 
 __all__ = ["ALL_SIZES", "IDENTITY", "SizeFunction", "SizeSet", "constant"]
 
@@ -218,50 +219,25 @@ class SizeFunction:
     def render(self, symbol: str, within: SizeSet | None = None) -> str:
         """A formula in Python's integer arithmetic, such as `(H+1)//2` or `4*((H+3)//4)`.
 
-        It holds for the sizes of `within` (from `start` on) and is as short as that allows: `H` instead of
-        `4*((H+3)//4)` when H is a multiple of 4.
+        It holds for the sizes of `within` (from `start` on, but for all where they are finitely many) and is
+        as short as that allows: `H` instead of `4*((H+3)//4)` when H is a multiple of 4.
         """
         start, period = self.start, self.period
         if within is not None:
             start, period = max(start, within.start), lcm(period, within.period)
-        sizes = [h for h in range(start, start + 2 * period) if within is None or h in within]
+        sizes: Iterable[int] = range(start, start + 2 * period)
+        if within is not None:
+            sizes = [h for h in sizes if h in within] if within.remainders else within.exceptions
         points = [(h, v) for h in sizes if (v := self(h)) is not None]  # of sizes that are not refused
-        if not points:
-            return f"size({symbol})"
-        if not self.gain:
-            values = {v for _, v in points}
-            return str(values.pop()) if len(values) == 1 else f"size({symbol})"
-        common = gcd(self.gain, self.period)
-        up, down = self.gain // common, self.period // common
-        base = points[0][1]
-        step = gcd(self.gain * (period // self.period), *(v - base for _, v in points))
-        # f = scale·floor((up·h + shift) / down) + rest, the plain floor first
-        forms = [(1, 0), *((step, rest) for rest in sorted({base % step, base % step - step}, key=abs))]
-        for scale, rest in forms:
-            shared = gcd(up, scale * down)
-            top, bottom = up // shared, scale * down // shared
-            # every point bounds the shift from both sides
-            least = max(bottom * ((v - rest) // scale) - top * h for h, v in points)
-            most = min(bottom * ((v - rest) // scale) + bottom - 1 - top * h for h, v in points)
-            exact = all((v - rest) % scale == 0 for _, v in points)
-            if exact and least <= most:
-                shift = min(max(0, least), most)
-                return _affine_text(symbol, up=top, down=bottom, shift=shift, scale=scale, rest=rest)
-        return f"size({symbol})"
-
-
-def _affine_text(symbol: str, *, up: int, down: int, shift: int, scale: int, rest: int) -> str:
-    if down == 1:  # one plain affine function
-        up, shift = up * scale, shift * scale + rest
-        scale, rest = 1, 0
-    inner = f"{up}*{symbol}" if up != 1 else symbol
-    if shift:
-        inner += f"{shift:+d}"
-    if down != 1:
-        inner = f"({inner})//{down}" if shift or up != 1 else f"{inner}//{down}"
-    if scale != 1:
-        inner = f"{scale}*({inner})"
-    return inner + (f"{rest:+d}" if rest else "")
+        values = {v for _, v in points}
+        text = str(values.pop()) if not self.gain and len(values) == 1 else None
+        if self.gain and points:
+            base = points[0][1]
+            step = gcd(self.gain * (period // self.period), *(v - base for _, v in points))
+            text = affine(symbol, points, gain=self.gain, period=self.period, step=step)
+        elif points and not text:
+            text = sparse(symbol, points)
+        return text or f"size({symbol})"
 
 
 def _size_function(*, first: int, head: list[int | None], table: list[int | None], gain: int) -> SizeFunction:

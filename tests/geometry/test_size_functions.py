@@ -290,3 +290,23 @@ def test_gaps_hold_every_difference(one: SizeFunction, other: SizeFunction) -> N
         assert not found or one.gain * other.period != other.gain * one.period
     else:
         assert gaps == (min(found), max(found))
+
+
+def test_formulae_of_finitely_many_sizes() -> None:
+    few = SizeSet.finite([3, 4, 5, 6, 8])
+    assert IDENTITY.render("H", few) == "H"
+    halved = IDENTITY.then(Window(kernel=3, stride=2))
+    assert halved.render("H", few) == "(H-1)//2"
+    joined = halved.within(few)  # no law is left beyond them
+    assert joined.render("H", few) == "(H-1)//2"
+    assert constant(7).within(few).render("H", few) == "7"
+    assert IDENTITY.render("H", SizeSet.finite([])) == "size(H)"
+
+
+@quick
+@given(functions(), st.sets(st.integers(1, 60), min_size=1, max_size=6))
+def test_formulae_of_finitely_many_sizes_hold(function: SizeFunction, members: set[int]) -> None:
+    few = SizeSet.finite(h for h in members if function(h) is not None)
+    for text in (function.render("H", few), function.within(few).render("H", few)):
+        if not text.startswith("size("):
+            assert all(eval(text, {"H": h}) == function(h) for h in few.exceptions)
