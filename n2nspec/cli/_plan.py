@@ -11,7 +11,8 @@ from n2nspec.compiler import plan_document
 from n2nspec.compiler.program import program
 from n2nspec.diagnostics import plural
 from n2nspec.graph import ShapedGraph
-from n2nspec.oracle.footprint import optimized_bytes
+from n2nspec.oracle.footprint import compiled_bytes, optimized_bytes
+from n2nspec.runtime.compiled import CompiledEngine
 from n2nspec.runtime.optimized import Fitted, Instance, MemoryLimit, OptimizedEngine
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def memory(fitted: Fitted) -> dict[str, Any]:
 
 
 def summary(graph: ShapedGraph, shape: tuple[int, ...], fitted: Fitted | None) -> str:
-    """How many kernels, multiply-accumulates and bytes; the peak where it can be told."""
+    """How many kernels, multiply-accumulates and bytes; the peaks where they can be told."""
     instance = _planned(graph, shape, fitted)
     peak = fitted.peak if fitted else optimized_bytes(graph, shape, training=True)
     ops, macs, written = instance.program.ops, instance.program.macs, program(graph, shape).macs
@@ -62,7 +63,8 @@ def summary(graph: ShapedGraph, shape: tuple[int, ...], fitted: Fitted | None) -
         + (f"; optimized: {human_bytes(peak)} at the peak" if peak is not None else "")
     )
     if fitted is None:
-        return line
+        compiled = _compiled_bytes(graph, shape)
+        return line + (f", compiled: {human_bytes(compiled)}" if compiled is not None else "")
     lines = [line, f"memory limit: {fitted}"]
     if fitted.recomputed:
         lines.append(f"  computed again, {human(fitted.timeline.macs)} MACs: {', '.join(fitted.recomputed)}")
@@ -77,6 +79,12 @@ def _planned(graph: ShapedGraph, shape: tuple[int, ...], fitted: Fitted | None) 
     if fitted is not None:
         engine.recompute = lambda _: fitted.recompute
     return engine.instance(shape, backward=True, input_gradient=False)
+
+
+def _compiled_bytes(graph: ShapedGraph, shape: tuple[int, ...]) -> int | None:
+    """The peak of the compiled engine; None where it gives way to the optimised one, or cannot be told."""
+    engine = CompiledEngine(graph, kind=_kind(graph), place=torch.device("meta"))
+    return None if engine.warnings else compiled_bytes(graph, shape)
 
 
 def _kind(graph: ShapedGraph) -> dtype:

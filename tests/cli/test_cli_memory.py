@@ -11,7 +11,8 @@ import n2nspec
 from n2nspec.cli import main
 from n2nspec.cli._output import human_bytes
 from n2nspec.graph import analyse, cost
-from n2nspec.oracle.footprint import optimized_bytes
+from n2nspec.oracle.footprint import compiled_bytes, optimized_bytes
+from n2nspec.runtime.compiled import engine as compiled_engine
 
 SPEC = "specs/n2n.toml"
 SIZE = ["--size", "32x32", "--batch", "4"]
@@ -29,11 +30,17 @@ def test_check_says_what_training_and_inference_take(capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out)["totals"]["inference_bytes"] is None
 
 
-def test_a_plan_says_what_the_optimized_engine_takes(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize("hindrance", ["", "there is no C++ compiler"], ids=["", "no compiler"])
+def test_a_plan_says_what_the_engines_take(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hindrance: str
 ) -> None:
-    peak = optimized_bytes(analyse(n2nspec.load(SPEC)), (4, 3, 32, 32), training=True)
+    monkeypatch.setattr(compiled_engine, "_hindrance", lambda graph: (hindrance, ""))
+    graph = analyse(n2nspec.load(SPEC))
+    peak = optimized_bytes(graph, (4, 3, 32, 32), training=True)
+    other = compiled_bytes(graph, (4, 3, 32, 32))
     assert peak is not None
+    assert other is not None
     assert main(["compile", SPEC, *SIZE, "-o", str(tmp_path / "plan.json")]) == 0
-    assert f"of buffers; optimized: {human_bytes(peak)} at the peak\n" in capsys.readouterr().out
+    more = "" if hindrance else f", compiled: {human_bytes(other)}"
+    assert f"of buffers; optimized: {human_bytes(peak)} at the peak{more}\n" in capsys.readouterr().out
     assert json.loads((tmp_path / "plan.json").read_text())["peak_bytes"] == peak
