@@ -7,7 +7,9 @@ is what torch's compiler (Inductor) does with such operations on a CPU, without 
    scatters numbers, what `as_strided` is taken of, and what the function returns. All else is a formula that
    each reader computes anew from what is in memory, until it reads from too many places or is too long.
 2. What loops write to memory joins the loops that made one of its inputs, if each number needs only the one
-   in the same place there and no cycle arises. What nobody else reads is then never in memory.
+   in the same place there and no cycle arises. What nobody else reads is then never in memory. Otherwise it
+   joins loops that run as often and read something from the same place, unless they are far away: what is
+   computed twice, for a forward and a backward pass, is then held from the first time on.
 3. Kernels run in an order that keeps little alive: each time, of those that can run, the one that adds least.
    (torch compares this order with three simpler ones, which are rarely better.)
 4. Kernels of loops that follow each other become one function. All that it writes is allocated when it
@@ -15,9 +17,9 @@ is what torch's compiler (Inductor) does with such operations on a CPU, without 
    it is as large and each of its numbers depends on the one in the same place.
 
 Checked against the allocator on the networks in specs/ and others (tools/bench_memory.py): within 3 % where
-convolutions, activations, poolings side by side, sums and normalisations make up the network. Where a layer
-runs by its own functions and computes the same windows twice (grouped convolutions) or writes into parts of a
-tensor (poolings that overlap), the compiler may hold more at once, and as much as 30 % is missing.
+convolutions, activations, poolings side by side, sums and normalisations make up the network; within 5 %
+where a layer runs by its own functions and computes windows twice (grouped convolutions) or writes into parts
+of a tensor (poolings that overlap).
 
 Source: torch/_inductor/graph.py (`run_node`), ir.py (`StorageBox`), scheduler.py, memory.py in torch 2.13.
 """
@@ -27,6 +29,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from math import prod
 
 from n2nspec.oracle.recording import Layout, Operation, Recording
 
@@ -39,11 +43,15 @@ WRITTEN = frozenset((
     "scatter", "scatter_add", "scatter_add_", "scatter_",
 ))  # fmt: skip
 """Their results are in memory. Those of `max` and `min` without an axis only, but that is little."""
+FILLED = frozenset(("new_zeros", "new_full", "new_ones", "zeros_like", "full_like", "ones_like"))
+"""They are given a tensor, and read nothing of it."""
 HEAVY = frozenset(("exp", "sigmoid"))
 READS, SHARED_READS = 8, 4
 """So many places a formula may read; with several readers, or a costly function in it, fewer."""
 LENGTH = 30
 """So many operations it may have."""
+FAR = 64
+"""Loops that read the same are not joined when so many writes lie between them."""
 
 Place = tuple[int, object]
 """A value in memory, and how it is read."""
@@ -70,6 +78,9 @@ class _Write:
     reads: frozenset[int]
     same: frozenset[int]
     loops: bool
+    places: frozenset[Place] = frozenset()
+    numbers: int = 0
+    """How many, which is how often the loops run."""
 
 
 @dataclass(slots=True, eq=False)
@@ -78,6 +89,8 @@ class _Kernel:
 
     index: int
     loops: bool
+    position: int
+    """Of its first write."""
     writes: list[_Write] = field(default_factory=list)
     needs: set[_Kernel] = field(default_factory=set)
     reads: frozenset[int] = frozenset()
@@ -97,14 +110,20 @@ def peak(recording: Recording) -> int:
 
 def _writes(recording: Recording) -> list[_Write]:
     formulae: dict[int, _Formula] = {}
+    numbers: dict[int, int] = {}
     found: list[_Write] = []
     readers = Counter(value for op in recording.operations for value in {use.value for use in op.uses})
+    readers.update(op.uses[0].value for op in recording.operations if op.inside)  # around the part, and in it
 
     def write(value: int) -> None:
         formula = formulae.pop(value, None)
         if formula:
             reads = frozenset(read for read, _ in formula.reads)
-            found.append(_Write((value,), reads, formula.same, loops=True))
+            found.append(
+                _Write(
+                    (value,), reads, formula.same, loops=True, places=formula.reads, numbers=numbers[value]
+                )
+            )
 
     for op in recording.operations:
         values = tuple(value for value, _ in op.makes)
@@ -116,6 +135,7 @@ def _writes(recording: Recording) -> list[_Write]:
             write(op.uses[0].value)
         else:
             for value, layout in op.makes:
+                numbers[value] = prod(layout[0])
                 formulae[value] = formula = _formula(op, layout, formulae)
                 several = readers[value] > 1
                 if (
@@ -134,8 +154,13 @@ def _formula(op: Operation, layout: Layout, formulae: dict[int, _Formula]) -> _F
     reads: set[Place] = set()
     same: set[int] = set()
     heavy, length = op.name in HEAVY, 1
-    for use in op.uses:
+    for index, use in enumerate(() if op.name in FILLED else op.uses):
         inner = formulae.get(use.value)
+        if op.inside:  # each number of the whole asks whether it is in the part, and where
+            places = inner.reads if inner else frozenset({(use.value, use.layout)})
+            reads |= {(value, (how, layout)) for value, how in places} | (places if index == 0 else set())
+            heavy, length = heavy or bool(inner and inner.heavy), length + (inner.length if inner else 0)
+            continue
         aligned = use.whole and use.layout == layout and op.name not in WRITTEN
         if inner is None:
             reads.add((use.value, use.layout))
@@ -150,17 +175,27 @@ def _formula(op: Operation, layout: Layout, formulae: dict[int, _Formula]) -> _F
 def _fused(writes: Iterable[_Write]) -> list[_Kernel]:
     kernels: list[_Kernel] = []
     maker: dict[int, _Kernel] = {}
-    for write in writes:
+    readers: dict[tuple[int, Place], list[_Kernel]] = defaultdict(list)
+    for position, write in enumerate(writes):
         needs = {maker[value] for value in write.reads if value in maker}
         near = {maker[value] for value in write.same if value in maker}
         loops = sorted((kernel for kernel in near if kernel.loops), key=lambda kernel: -kernel.index)
-        joined = next((kernel for kernel in loops if not _reaches(needs - {kernel}, kernel)), None)
+        beside = dict.fromkeys(
+            kernel
+            for place in write.places
+            for kernel in readers[write.numbers, place]
+            if kernel not in needs and position - kernel.position <= FAR
+        )
+        likely = chain(loops, sorted(beside, key=lambda kernel: kernel.index))
+        joined = next((kernel for kernel in likely if not _reaches(needs - {kernel}, kernel)), None)
         if joined is None:
-            joined = _Kernel(len(kernels), write.loops)
+            joined = _Kernel(len(kernels), write.loops, position)
             kernels.append(joined)
         joined.writes.append(write)
         joined.needs |= needs - {joined}
         maker |= dict.fromkeys(write.makes, joined)
+        for place in write.places:
+            readers[write.numbers, place].append(joined)
     return kernels
 
 

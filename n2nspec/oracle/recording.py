@@ -32,11 +32,16 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One operator. `name` is torch's, without the overload; `makes` are new values, each with its layout."""
+    """One operator. `name` is torch's, without the overload; `makes` are new values, each with its layout.
+
+    `inside`: the new value is the first one that it reads, with other numbers in a part of it: the layout is
+    that of the part.
+    """
 
     name: str
     uses: tuple[Use, ...]
     makes: tuple[tuple[int, Layout], ...]
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,7 @@ class _Recorder(TorchDispatchMode):
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         uses = tuple(self.use(tensor) for tensor in read)
         found = func(*args, **(kwargs or {}))
+        inside = bool(func._schema.is_mutable and uses and not uses[0].whole)
         if func._schema.is_mutable:  # as if a new value took the place of the old one
             written = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
             makes = tuple(self._new(tensor) for tensor in written)
@@ -77,7 +83,7 @@ class _Recorder(TorchDispatchMode):
             made = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
             makes = tuple(self._new(t) for t in made if t.untyped_storage()._cdata not in self._values)
         if makes or name == "as_strided":
-            self.operations.append(Operation(name=name, uses=uses, makes=makes))
+            self.operations.append(Operation(name=name, uses=uses, makes=makes, inside=inside))
         return found
 
     def use(self, tensor: Tensor) -> Use:

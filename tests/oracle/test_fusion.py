@@ -57,6 +57,10 @@ CASES: dict[str, tuple[Callable[..., Any], float]] = {
         lambda a, b, c: settled(settled((a @ b).t().contiguous()).t().contiguous()) @ c,
         3,
     ),
+    "loops that read the same run as one": (
+        lambda a, b, c: ((x := a @ b) + 1) @ c @ (x * 2) @ (x * 3) @ (x * 4),
+        5,
+    ),
     "a product lets go between": (lambda a, b, c: settled((a @ b @ c).t().contiguous()) @ c, 2),
 }
 
@@ -107,6 +111,25 @@ def test_a_formula_of_many_places_is_written_down() -> None:
     small = matrices(function)
     extra = 1
     assert matrices(function) == small + 64 / N**2
+
+
+def test_loops_that_are_far_apart_do_not_run_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    function, together = CASES["loops that read the same run as one"]
+    monkeypatch.setattr(fusion, "FAR", 0)
+    assert matrices(function) == together - 1
+
+
+@pytest.mark.parametrize(("parts", "expected"), [(1, 1), (3, 1), (4, 2), (6, 3)])
+def test_what_is_written_into_parts_is_in_memory_in_between(parts: int, expected: int) -> None:
+    """Each number of the new value asks for one inside the part and one around it: soon for too many."""
+
+    def function(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        found = a.new_zeros((N, N))
+        for i in range(parts):
+            found[i : N // 2 + i].add_(a[: N // 2])
+        return found
+
+    assert matrices(function) == expected
 
 
 def test_a_kernel_does_not_wait_for_itself() -> None:
