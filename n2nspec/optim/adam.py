@@ -56,8 +56,8 @@ class AdamFamily(OptimizerSpec):
         return ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if self.amsgrad else ()))
 
     def temporaries(self) -> int:
-        """The root and its quotient; the gradient with another sign or decay, which stays."""
-        return 2 + bool(self.maximize or (self.weight_decay and not self.decoupled))
+        """The root; the gradient with another sign or decay."""
+        return 1 + bool(self.maximize or (self.weight_decay and not self.decoupled))
 
     def update(self, param: Tensor, grad: Tensor, state: Mapping[str, Tensor], step: int) -> None:
         beta1, beta2 = self.betas
@@ -72,8 +72,9 @@ class AdamFamily(OptimizerSpec):
         v.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
         if self.amsgrad:
             v = torch.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
-        denominator = (v.sqrt() / math.sqrt(1 - beta2**step)).add_(self.eps)
-        param.addcdiv_(m, denominator, value=-self.lr / (1 - beta1**step))
+        # m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε), with the roots of the numbers taken out of the fraction
+        root = math.sqrt(1 - beta2**step)
+        param.addcdiv_(m, v.sqrt().add_(self.eps * root), value=-self.lr * root / (1 - beta1**step))
 
     def factors(self, step: int) -> tuple[float, ...]:
         beta1, beta2 = self.betas

@@ -29,10 +29,11 @@ from programs import (
 from strategies import Network, fusable, networks
 from torch import Tensor
 
+from n2nspec.compiler import lowering
 from n2nspec.graph import analyse
 from n2nspec.oracle.compare import difference
 from n2nspec.runtime import Model
-from n2nspec.runtime.optimized import convolution, correlate
+from n2nspec.runtime.optimized import correlate
 from n2nspec.spec import load
 
 DTYPES = (torch.float64, torch.float32)
@@ -185,8 +186,8 @@ WAYS = {
 def multiplied(way: str) -> Iterator[None]:
     channels, tile = WAYS[way]
     with (
-        patch.object(convolution, "SHIFTED_FORWARD", channels),
-        patch.object(convolution, "SHIFTED_BACKWARD", channels),
+        patch.object(lowering, "SHIFTED_FORWARD", channels),
+        patch.object(lowering, "SHIFTED_BACKWARD", channels),
         patch.object(correlate, "TILE", tile),
     ):
         yield

@@ -156,20 +156,9 @@ def begin_backward(instance: Instance, y: Tensor, target: Tensor, loss: LossSpec
     """The loss of the output `y`; its gradient is put where the instance's backward pass begins."""
     instance.begin_backward()
     values, output = instance.values, instance.program.output
-    if loss.type == "MSE" and output in values.gradient_pictures:
-        picture = values.gradient_pictures[output]
-        picture.nchw.copy_(target)  # the target's order of axes is another: walk through it once
-        prediction = values.pictures.get(output)
-        if prediction is None:
-            torch.sub(y, picture.nchw, out=picture.nchw)
-        else:
-            torch.sub(prediction.whole, picture.whole, out=picture.whole)
-        flat = picture.padded.view(-1)  # the border is zero
-        scale = 1.0 / y.numel() if loss.reduction == "mean" else 1.0
-        value = torch.dot(flat, flat) * scale
-        flat.mul_(2 * scale)
+    if loss.type == "MSE" and instance.squared_error is not None:
         values.written.add(output)
-        return value
+        return instance.squared_error(target, loss.reduction == "mean")
     value, saved = loss.forward(y, target)
     if instance.wanted:
         values.add_gradient(output, loss.backward(saved, torch.ones_like(value)))

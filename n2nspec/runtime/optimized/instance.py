@@ -22,6 +22,7 @@ from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
 from n2nspec.runtime.optimized.convolution import ConvKernel
 from n2nspec.runtime.optimized.correlate import pads_for
 from n2nspec.runtime.optimized.kernels import Kernel, LayerKernel, PoolKernel, Values
+from n2nspec.runtime.optimized.squared_error import SquaredError
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, device, dtype
@@ -107,6 +108,9 @@ class Instance:
         self.buffers.allocate()
         for kernel in self.kernels:
             kernel.bind()
+        y = self.values.pictures.get(program.output)
+        gy = self.values.gradient_pictures.get(program.output)
+        self.squared_error = SquaredError(y, gy) if y and gy else None
 
     def _kernel(self, op: Op, now: int, then: int, parameters: Shapes, lowerings: Lowerings) -> Kernel:
         self.buffers.owner = op.name
