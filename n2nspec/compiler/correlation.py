@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from math import gcd, prod
 
 __all__ = ["AxisMap", "Grid", "convolution", "spread", "transposed"]
@@ -61,6 +62,34 @@ class AxisMap:
     def plain(self) -> bool:
         """One phase whose kernel is the layer's own."""
         return self.taps == (tuple((t,) for t in range(self.length)),)
+
+    @property
+    def turned(self) -> bool:
+        """One phase whose kernel is the layer's own, turned round."""
+        return self.taps == (tuple((t,) for t in reversed(range(self.length))),)
+
+    def summed(self) -> tuple[int, AxisMap] | None:
+        """How many neighbouring pixels to add first, and the map of the sums, with one place for each tap.
+
+        out[i] = Σ_t k[t]·(in[p + i·stride] + … + in[p + i·stride + width - 1]) for some p that depends on t:
+        upsampling by s has an adjoint of this kind, with width s. None where the map is of another kind.
+        """
+        if self.scale > 1:
+            return None
+        reads: dict[int, list[int]] = {}
+        for u, taps in enumerate(self.taps[0]):
+            for t in taps:
+                reads.setdefault(t, []).append(self.starts[0] + self.dilation * u)
+        width = len(reads[0])
+        if any(pixels != list(range(pixels[0], pixels[0] + width)) for pixels in reads.values()):
+            return None
+        order = sorted(reads, key=lambda t: reads[t][0])
+        first = [reads[t][0] for t in order]
+        dilation = first[1] - first[0] if len(first) > 1 else 1
+        if any(b - a != dilation for a, b in pairwise(first)):
+            return None
+        taps = (tuple((t,) for t in order),)
+        return width, AxisMap(scale=1, stride=self.stride, dilation=dilation, starts=(first[0],), taps=taps)
 
     def grid(self, size: int, output: int) -> Grid:
         """The windows that make `output` pixels of `size`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -116,6 +116,31 @@ def test_the_adjoint_is_the_adjoint(kind: str) -> None:
         assert (adjoint.scale, adjoint.stride) == (case.map.stride, case.map.scale)
         assert correlated(adjoint, gy, case.kernel, n) == expected
         assert correlated(adjoint.adjoint(), case.x, case.kernel, m) == case.y
+
+    check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sums_of_neighbours_have_the_layers_own_kernel(kind: str) -> None:
+    """Each adjoint of one phase is a map on sums of neighbouring pixels, with a place for each tap."""
+
+    @MANY
+    @given(cases(kind), st.data())
+    def check(case: Case, data: st.DataObject) -> None:
+        adjoint = case.map.adjoint()
+        found = adjoint.summed()
+        assert (found is None) == (adjoint.scale > 1)
+        if found is None:
+            return
+        width, axis = found
+        assert width == (case.map.scale if kind == "upsampled convolution" else 1)
+        assert axis.length == len(case.kernel)
+        assert axis.plain or axis.turned
+        gy = data.draw(st.lists(NUMBERS, min_size=len(case.y), max_size=len(case.y)))
+        sums = [sum(gy[max(0, i) : i + width]) for i in range(1 - width, len(gy))]
+        moved = replace(axis, starts=(axis.starts[0] + width - 1,))  # the first sum begins before gy does
+        n = len(case.x)
+        assert correlated(moved, sums, case.kernel, n) == correlated(adjoint, gy, case.kernel, n)
 
     check()
 

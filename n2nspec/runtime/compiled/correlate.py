@@ -25,7 +25,8 @@ class Correlation:
 
     `out` is the size of the result, `grids` are the windows for that size rounded up to whole groups of
     phases. `spread`, (rH·kH'·rW·kW', kH·kW), tells which kernel positions each place of each small kernel
-    sums; None where the kernel is the layer's own.
+    sums; None where the kernel is the layer's own, or that `turned` round. Where the windows are those of an
+    upsampling's adjoint, `widths` neighbouring pixels are added first, and the kernel is the layer's own.
     """
 
     maps: tuple[AxisMap, AxisMap]
@@ -33,6 +34,7 @@ class Correlation:
     channels: int
     kernel: tuple[int, int]
     grids: tuple[Grid, Grid]
+    widths: tuple[int, int]
     spread: Tensor | None
 
     @classmethod
@@ -40,14 +42,23 @@ class Correlation:
         cls, maps: tuple[AxisMap, AxisMap], size: tuple[int, int], out: tuple[int, int], channels: int,
         kernel: tuple[int, int], kind: dtype, place: device,
     ) -> Correlation:  # fmt: skip
+        sums = maps[0].summed(), maps[1].summed()
+        widths = 1, 1
+        if sums[0] is not None and sums[1] is not None:
+            widths, maps = (sums[0][0], sums[1][0]), (sums[0][1], sums[1][1])
         rows, columns = (
             m.grid(n, -(-o // m.scale) * m.scale) for m, n, o in zip(maps, size, out, strict=True)
         )
-        plain = maps[0].plain and maps[1].plain
+        own = all(axis.plain or axis.turned for axis in maps)
         return cls(
-            maps=maps, out=out, channels=channels, kernel=kernel, grids=(rows, columns),
-            spread=None if plain else torch.tensor(spread(maps, kernel), dtype=kind, device=place),
+            maps=maps, out=out, channels=channels, kernel=kernel, grids=(rows, columns), widths=widths,
+            spread=None if own else torch.tensor(spread(maps, kernel), dtype=kind, device=place),
         )  # fmt: skip
+
+    @property
+    def _turned(self) -> list[int]:
+        """The axes of weights (kH, kW, C, O) that are turned round."""
+        return [i for i, axis in enumerate(self.maps) if not axis.plain]
 
     @property
     def lengths(self) -> tuple[int, int]:
@@ -65,25 +76,48 @@ class Correlation:
             m.length == 1 and m.stride == 1 and g.first == 0 and g.windows == size
             for m, g, size in zip(self.maps, self.grids, (height, width), strict=True)
         )
-        if single:  # a window is a pixel
+        if single and self.widths == (1, 1):  # a window is a pixel
             return x.reshape(n * height * width, channels)
-        pads = (0, 0, across.before, across.after, rows.before, rows.after)
-        padded = (torch.nn.functional.pad(x, pads) if any(pads) else x).contiguous()
+        if self.widths == (1, 1):
+            pads = (0, 0, across.before, across.after, rows.before, rows.after)
+            padded = (torch.nn.functional.pad(x, pads) if any(pads) else x).contiguous()
+            begin = rows.first + rows.before, across.first + across.before
+        else:
+            padded, begin = self._sums(x), (0, 0)
         step, row, column, channel = padded.stride()
         windows = padded.as_strided(
             (n, rows.windows, across.windows, *self.lengths, channels),
             (step, row * m_h.stride, column * m_w.stride, row * m_h.dilation, column * m_w.dilation, channel),
-            (rows.first + rows.before) * row + (across.first + across.before) * column,
+            begin[0] * row + begin[1] * column,
         )
         depth = prod(self.lengths) * channels
         # settled before the reshape: a compiler that sees one index takes it apart again for every number
         return settled(windows.contiguous()).view(n * rows.windows * across.windows, depth)
 
+    def _sums(self, x: Tensor) -> Tensor:
+        """For each pixel that a window has, the sum of as many pixels from there on as `widths` tell."""
+        pads: list[int] = []
+        spans: list[int] = []
+        starts: list[int] = []
+        for m, g, width, size in zip(self.maps, self.grids, self.widths, x.shape[1:3], strict=True):
+            span = m.stride * (g.windows - 1) + m.dilation * (m.length - 1) + 1
+            pads = [max(0, -g.first), max(0, g.first + span + width - 1 - size), *pads]
+            spans.append(span)
+            starts.append(max(0, g.first))
+        padded = torch.nn.functional.pad(x, (0, 0, *pads))
+        found: Tensor | None = None
+        for i in range(starts[0], starts[0] + self.widths[0]):
+            for j in range(starts[1], starts[1] + self.widths[1]):
+                part = padded[:, i : i + spans[0], j : j + spans[1]]
+                found = part if found is None else found + part
+        assert found is not None
+        return settled(found.contiguous())
+
     def matrix(self, weights: Tensor) -> Tensor:
         """The small kernels as a matrix (kH'·kW'·C, rH·rW·O), from weights (kH, kW, C, O)."""
         channels, outputs = weights.shape[2:]
         if self.spread is None:
-            return weights.reshape(-1, outputs)
+            return weights.flip(self._turned).reshape(-1, outputs)
         (r_h, r_w), (l_h, l_w) = self.scales, self.lengths
         phases = self.spread @ weights.reshape(-1, channels * outputs)
         ordered = phases.view(r_h, l_h, r_w, l_w, channels, outputs).permute(1, 3, 4, 0, 2, 5)
@@ -96,7 +130,8 @@ class Correlation:
         if self.spread is not None:
             ordered = gradient.view(l_h, l_w, self.channels, r_h, r_w, outputs).permute(3, 0, 4, 1, 2, 5)
             gradient = self.spread.t() @ ordered.reshape(-1, self.channels * outputs)
-        return gradient.view(*self.kernel, self.channels, outputs)
+        gradient = gradient.view(*self.kernel, self.channels, outputs)
+        return gradient if self.spread is not None else gradient.flip(self._turned)
 
     def pixels(self, product: Tensor, pictures: int) -> Tensor:
         """The product of windows and small kernels as pictures (N, H, W, O)."""

@@ -14,6 +14,7 @@ from n2nspec._lazy import torch
 from n2nspec.compiler.program import Activation, ConvOp, LayerOp, PoolOp, Program, Source
 from n2nspec.layers._base import Mode, Needs, run
 from n2nspec.runtime.compiled.correlate import Correlation, interleave, settled
+from n2nspec.runtime.compiled.gather import Gathering
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -83,6 +84,9 @@ class MaxPooling:
         return (gx,), {}
 
 
+NARROW = 8
+"""Fewer channels leave vector units half empty: what can be done on whole rows of pixels is done there."""
+
 SIGMOID = Activation(kind="sigmoid")
 
 
@@ -109,19 +113,24 @@ class Convolution:
     ) -> None:  # fmt: skip
         self.op, self.needs, self.kept = op, needs, kept
         out = op.shape[2], op.shape[3]
-        self.forwards: list[Correlation] = []
-        self.adjoints: list[Correlation] = []
+        self.forwards: list[Correlation | Gathering] = []
+        self.adjoints: list[Correlation | Gathering] = []
         self.from_input: list[bool] = []
+        self.narrow = len(op.sources) == 1 and op.shape[1] < NARROW
         self.gathers = len(program.readers[op.name]) > 1  # the gradient is a sum, too long to do it twice
         for source, needed in zip(op.sources, needs, strict=True):
             _, _, height, width = program.shapes[source.value]
             adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
             self.from_input.append(multiplies_windows(source, needed))
             self.forwards.append(
-                Correlation.make(source.maps, (height, width), out, source.channels, kernel, kind, place)
+                Gathering(maps=source.maps, size=(height, width), out=out, kernel=kernel)
+                if Gathering.suits(source.maps, kernel)
+                else Correlation.make(source.maps, (height, width), out, source.channels, kernel, kind, place)
             )
             self.adjoints.append(
-                Correlation.make(adjoint, out, (height, width), op.shape[1], kernel, kind, place)
+                Gathering(maps=adjoint, size=out, out=(height, width), kernel=kernel)
+                if self.from_input[-1] and Gathering.suits(adjoint, kernel)
+                else Correlation.make(adjoint, out, (height, width), op.shape[1], kernel, kind, place)
             )
 
     def _weight(self, weights: Named) -> list[Tensor]:
@@ -139,15 +148,22 @@ class Convolution:
             windows @ correlation.matrix(w)
             for correlation, windows, w in zip(self.forwards, columns, self._weight(weights), strict=True)
         ]
-        if len(products) == 1 and activation == SIGMOID:
-            # before the phases are put in their places: rows of few channels make poor use of vector units
-            product = products[0]
-            products = [_activate(activation, _plus(product, bias, product.shape[1] // self.op.shape[1]))]
-            activation = bias = None
-        y = self.forwards[0].pixels(products[0], n)
-        for correlation, product in zip(self.forwards[1:], products[1:], strict=True):
-            y = y + correlation.pixels(product, n)
-        y = _activate(activation, _plus(y, bias))
+        first, rest = self.forwards[0], self.forwards[1:]
+        if isinstance(first, Gathering) and self.narrow:
+            y = settled(first.pixels(products[0], n, lambda part: _plus(part, bias)).contiguous())
+            y = _activate(activation, y)
+        elif isinstance(first, Gathering) and not rest:
+            y = first.pixels(products[0], n, lambda part: _activate(activation, _plus(part, bias)))
+        else:
+            if not rest and activation == SIGMOID:
+                # before the phases are put in their places: rows of few channels make poor use of vectors
+                phases = products[0].shape[1] // self.op.shape[1]
+                products = [_activate(activation, _plus(products[0], bias, phases))]
+                activation = bias = None
+            y = first.pixels(products[0], n)
+            for correlation, product in zip(rest, products[1:], strict=True):
+                y = y + correlation.pixels(product, n)
+            y = _activate(activation, _plus(y, bias))
         if self.kept:
             y = settled(y.contiguous())
         return y.permute(0, 3, 1, 2), (pictures, columns, y), {}
@@ -156,7 +172,7 @@ class Convolution:
         pictures, columns, y = saved
         n, outputs, height, width = self.op.shape
         gy = _before_activation(self.op.activation, y, gy.permute(0, 2, 3, 1))
-        if self.gathers or any(self.from_input):
+        if self.gathers or self.narrow or any(self.from_input):
             gy = settled(gy.contiguous())
         gxs: list[Tensor | None] = []
         gws: list[Tensor] = []
@@ -168,9 +184,11 @@ class Convolution:
             gx = None
             windows_of_gy = adjoint.columns(gy) if needed or not from_input else None
             if from_input:
+                assert isinstance(forward, Correlation)
                 gws.append(forward.collect(windows.t() @ gy.reshape(n * height * width, outputs)))
             else:
                 assert windows_of_gy is not None
+                assert isinstance(adjoint, Correlation)
                 pixels = x.reshape(n * x.shape[1] * x.shape[2], x.shape[3])
                 gws.append(adjoint.collect(windows_of_gy.t() @ pixels).transpose(2, 3))
             if needed:
@@ -180,7 +198,10 @@ class Convolution:
         gw = gws[0] if len(gws) == 1 else torch.cat(gws, 2)
         gradients = {"weight": gw.permute(2, 3, 0, 1) if self.op.transposed else gw.permute(3, 2, 0, 1)}
         if self.op.bias:
-            gradients["bias"] = gy.sum((0, 1, 2))
+            # rows of pixels first, which are long enough for vector units
+            rows_of_gy = gy.reshape(n * height, width * outputs) if self.narrow else gy
+            sums = rows_of_gy.sum(0).view(1, 1, width, outputs) if self.narrow else gy
+            gradients["bias"] = sums.sum((0, 1, 2))
         return gxs, gradients
 
 

@@ -1,0 +1,92 @@
+"""A correlation with phases the other way round: one product of the pixels themselves, then sums of shifts.
+
+In: pictures (N, H, W, C), and an `AxisMap` of stride 1 for each axis (`compiler.correlation`). Out: new
+tensors. Every pixel is multiplied by the layer's own kernel, which gives a number for each tap and output;
+each pixel of the result adds those of its taps. Of an upsampling by 2 and a 3 × 3 kernel that is 9 products a
+pixel, where the windows of all phases take 16, and no window is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from n2nspec._lazy import torch
+from n2nspec.compiler.correlation import AxisMap
+from n2nspec.runtime.compiled.correlate import interleave
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["MOST_TAPS", "Gathering"]
+
+MOST_TAPS = 16
+"""Of larger kernels the sums would be longer than what they save."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathering:
+    """A correlation of pictures of `size` whose result is `out`; it has the methods of `Correlation`."""
+
+    maps: tuple[AxisMap, AxisMap]
+    size: tuple[int, int]
+    out: tuple[int, int]
+    kernel: tuple[int, int]
+
+    @staticmethod
+    def suits(maps: tuple[AxisMap, AxisMap], kernel: tuple[int, int]) -> bool:
+        """Whether it is worth while: there are phases, and not too many taps."""
+        phases = maps[0].scale * maps[1].scale
+        return maps[0].stride == maps[1].stride == 1 < phases and kernel[0] * kernel[1] <= MOST_TAPS
+
+    def columns(self, x: Tensor) -> Tensor:
+        """The pixels as a matrix, (N·H·W, C)."""
+        return x.reshape(-1, x.shape[3])
+
+    def matrix(self, weights: Tensor) -> Tensor:
+        """The kernel as a matrix (C, kH·kW·O), from weights (kH, kW, C, O)."""
+        return weights.permute(2, 0, 1, 3).reshape(weights.shape[2], -1)
+
+    def pixels(
+        self, product: Tensor, pictures: int, finish: Callable[[Tensor], Tensor] = lambda part: part
+    ) -> Tensor:
+        """The product as pictures (N, H, W, O); `finish` is done to each number."""
+        taps = product.view(pictures, *self.size, *self.kernel, -1)
+        (rows, columns), (height, width) = self.maps, self.out
+        parts = [[finish(self._phase(taps, r, q)) for q in range(columns.scale)] for r in range(rows.scale)]
+        return interleave(parts)[:, :height, :width]
+
+    def _phase(self, taps: Tensor, r: int, q: int) -> Tensor:
+        """Pixels (i·rH + r, j·rW + q) of the result; `taps` are (N, H, W, kH, kW, O)."""
+        rows, columns = self.maps
+        count = -(-self.out[0] // rows.scale), -(-self.out[1] // columns.scale)
+        found: Tensor | None = None
+        for down, t in _offsets(rows, r):
+            for along, u in _offsets(columns, q):
+                part = _shifted(taps[:, :, :, t, u], (down, along), count)
+                found = part if found is None else found + part
+        if found is None:  # a stride wider than the kernel
+            return taps.new_zeros((taps.shape[0], *count, taps.shape[5]))
+        return found
+
+
+def _offsets(axis: AxisMap, phase: int) -> list[tuple[int, int]]:
+    """Which pixel, counted from its own, a phase reads of which tap."""
+    return [
+        (axis.starts[phase] + axis.dilation * u, t)
+        for u, taps in enumerate(axis.taps[phase])
+        for t in taps
+    ]  # fmt: skip
+
+
+def _shifted(x: Tensor, offset: tuple[int, int], count: tuple[int, int]) -> Tensor:
+    """Pixels offset to offset + count of pictures (N, H, W, C), zero where there are none."""
+    (down, along), (height, width) = offset, x.shape[1:3]
+    pads = (
+        max(0, -along), max(0, along + count[1] - width), max(0, -down), max(0, down + count[0] - height),
+    )  # fmt: skip
+    if any(pads):
+        x = torch.nn.functional.pad(x, (0, 0, *pads))
+    top, left = max(0, down), max(0, along)
+    return x[:, top : top + count[0], left : left + count[1]]
