@@ -88,8 +88,10 @@ class AxisMap:
         dilation = first[1] - first[0] if len(first) > 1 else 1
         if any(b - a != dilation for a, b in pairwise(first)):
             return None
-        taps = (tuple((t,) for t in order),)
-        return width, AxisMap(scale=1, stride=self.stride, dilation=dilation, starts=(first[0],), taps=taps)
+        kernel = tuple((t,) for t in order)
+        return width, AxisMap(
+            scale=1, stride=self.stride, dilation=dilation, starts=(first[0],), taps=(kernel,)
+        )
 
     def grid(self, size: int, output: int) -> Grid:
         """The windows that make `output` pixels of `size`."""

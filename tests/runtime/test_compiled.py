@@ -27,7 +27,7 @@ from n2nspec.oracle.compare import difference
 from n2nspec.runtime import Model
 from n2nspec.runtime.compiled import engine as compiled_engine
 from n2nspec.runtime.compiled.engine import PATIENCE
-from n2nspec.runtime.compiled.toolchain import FOLDER, keep_results
+from n2nspec.runtime.compiled.toolchain import FOLDER, keep_results, remove_leftovers
 from n2nspec.runtime.compiled.trace import traced
 from n2nspec.spec import Spec, load
 from n2nspec.training import StartInfo, Summary, train
@@ -365,6 +365,38 @@ def test_results_are_kept_where_they_survive(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     keep_results()
     assert FOLDER not in os.environ, "torch's own choice"
+
+
+def test_what_a_killed_compilation_left_is_removed(
+    plain: Plain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that is cut short, as dlopen tells it; it is compiled once more, and no second time."""
+    kept = tmp_path / "kept"
+    (kept / "ab").mkdir(parents=True)
+    cut, empty, whole, elsewhere = kept / "ab" / "a.so", kept / "b.so", kept / "c.so", tmp_path / "d.so"
+    monkeypatch.setenv(FOLDER, str(kept))
+    faults: list[Exception] = []
+
+    def fail_sometimes(*arguments: Any, **keywords: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return plain(*arguments, **keywords)
+
+    monkeypatch.setattr(compiled_engine, "compiled", fail_sometimes)
+    x = pictures((2, 2, 5, 6))
+    for count, engine in ((1, "compiled"), (2, "optimized")):
+        for path in (cut, whole, elsewhere):
+            path.write_bytes(b"ELF")
+        empty.touch()
+        faults = [RuntimeError(f"ImportError: {cut}: file too short")] * count
+        model = model_of(graph_of([conv("a")]), "compiled")
+        model.step(x, x)
+        assert model.engine == engine
+        assert not faults
+        assert [path.exists() for path in (cut, empty, whole, elsewhere)] == [False, False, True, True]
+    assert not remove_leftovers(RuntimeError(f"ImportError: {elsewhere}: file too short"))
+    assert not remove_leftovers(RuntimeError("header not found"))
+    assert elsewhere.exists()
 
 
 # -- the real thing -----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from n2nspec.layers._base import Mode
 from n2nspec.losses import LossSpec
 from n2nspec.optim import OptimizerSpec
 from n2nspec.runtime.compiled.step import Buffers, Result, TrainingStep
-from n2nspec.runtime.compiled.toolchain import find_compiler, keep_results
+from n2nspec.runtime.compiled.toolchain import find_compiler, keep_results, remove_leftovers
 from n2nspec.runtime.compiled.trace import compiled
 from n2nspec.runtime.memory import memory_fault
 from n2nspec.runtime.optimized import OptimizedEngine
@@ -96,10 +96,7 @@ class CompiledEngine(OptimizedEngine):
                 result = function(*arguments)
             else:
                 try:
-                    with warnings.catch_warnings():  # torch's compiler warns of torch's own old functions
-                        warnings.simplefilter("ignore")
-                        function = self._compile(arguments, tuple(x.shape), loss, optimizer, mode)
-                        result = function(*arguments)
+                    function, result = self._first_call(arguments, tuple(x.shape), loss, optimizer, mode)
                 except Exception as error:  # of many kinds, from torch, the C++ compiler and the layers
                     if memory_fault(error) is not None:
                         raise
@@ -115,6 +112,19 @@ class CompiledEngine(OptimizedEngine):
                 for node, own in result.buffers.items()
             }
         return result.loss, changed
+
+    def _first_call(self, arguments: tuple[Any, ...], *recipe: Any) -> tuple[Callable[..., Result], Result]:
+        """The compiled function and its result; once more, where a killed run had left half a library."""
+        with warnings.catch_warnings():  # torch's compiler warns of torch's own old functions
+            warnings.simplefilter("ignore")
+            for last in (False, True):
+                try:
+                    function = self._compile(arguments, *recipe)
+                    return function, function(*arguments)
+                except Exception as error:
+                    if last or not remove_leftovers(error):
+                        raise
+        raise AssertionError
 
     def _compile(
         self, arguments: tuple[Any, ...], shape: tuple[int, ...], loss: LossSpec, optimizer: OptimizerSpec,
