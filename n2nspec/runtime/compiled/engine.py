@@ -121,8 +121,8 @@ class CompiledEngine(OptimizedEngine):
                 try:
                     function = self._compile(arguments, *recipe)
                     return function, function(*arguments)
-                except Exception as error:
-                    if last or not remove_leftovers(error):
+                except Exception:
+                    if last or not remove_leftovers(older_than=0):
                         raise
         raise AssertionError
 
@@ -131,6 +131,7 @@ class CompiledEngine(OptimizedEngine):
         mode: Mode,
     ) -> Callable[..., Result]:  # fmt: skip
         keep_results()
+        remove_leftovers()
         step = self.training_step(shape, loss, optimizer, mode)
         return compiled(step, arguments, cuda_graphs=self._place.type == "cuda")
 

@@ -7,9 +7,10 @@ that folder without what a compilation that was killed has left there.
 from __future__ import annotations
 
 import os
-import re
 import shutil
+import struct
 import sys
+import time
 from contextlib import suppress
 
 from n2nspec.runtime.store import cache_folder
@@ -39,23 +40,37 @@ def keep_results() -> None:
         os.environ[FOLDER] = str(folder)
 
 
-def remove_leftovers(error: BaseException) -> bool:
-    """Deletes a library that cannot be loaded, and empty ones; whether there were any.
+def remove_leftovers(older_than: float = 60.0) -> bool:
+    """Deletes libraries that are cut short from the folder of compiled functions; whether there were any.
 
     A compilation that is killed leaves an empty or half a file where torch later finds a library, so that
-    every later run fails in the same way. Torch makes anew what is not there. `error` is what loading raised:
-    nothing is touched unless it names a library in the folder of compiled functions.
+    every later run fails. Torch makes anew what is not there.
+
+    Args:
+        older_than: seconds; what is younger, another process may be about to write.
     """
-    folder = os.environ.get(FOLDER)
-    named = re.findall(r"(/[^:\n'\"]+\.so): ", f"{error}\n{getattr(error, 'inner_exception', '')}")
-    broken = [Path(name) for name in named if folder and Path(name).is_relative_to(folder)]
-    if not folder or not broken:
-        return False
-    with suppress(OSError):
-        broken += [path for path in Path(folder).rglob("*.so") if not path.stat().st_size]
     removed = False
-    for path in dict.fromkeys(broken):
-        with suppress(OSError):
-            path.unlink()
-            removed = True
+    if FOLDER in os.environ:
+        for path in Path(os.environ[FOLDER]).rglob("*.so"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime >= older_than and _cut_short(path):
+                    path.unlink()
+                    removed = True
     return removed
+
+
+def _cut_short(path: Path) -> bool:
+    """Whether an ELF file ends before its last table does, or has not even a header; others if empty.
+
+    Source: the header's fields e_shoff, e_shentsize and e_shnum, elf(5), for 64 bits.
+    """
+    with path.open("rb") as file:
+        head = file.read(64)
+        size = file.seek(0, os.SEEK_END)
+    if head[:5] == b"\x7fELF\x02" and len(head) == 64:
+        (offset,), (entry, count) = (
+            struct.unpack_from("<Q", head, 0x28),
+            struct.unpack_from("<2H", head, 0x3A),
+        )
+        return size < int(offset) + int(entry) * int(count)
+    return not any(head) or (head.startswith(b"\x7fELF") and len(head) < 64)
