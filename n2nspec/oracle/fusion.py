@@ -36,7 +36,10 @@ from n2nspec.oracle.recording import Layout, Operation, Recording
 
 __all__ = ["peak"]
 
-PRODUCTS = frozenset(("mm", "addmm", "bmm", "baddbmm", "mv", "dot"))
+PRODUCTS = frozenset((
+    "mm", "addmm", "bmm", "baddbmm", "mv", "dot", "n2nspec::windows_product", "n2nspec::windows_gradient",
+    "n2nspec::windows_product_and_gradient",
+))  # fmt: skip
 WRITTEN = frozenset((
     "sum", "mean", "var", "var_mean", "std", "amax", "amin", "max", "min", "argmax", "argmin", "prod", "any",
     "all", "norm", "linalg_vector_norm", "cumsum", "sort", "col2im", "index_put", "index_put_", "index_add",

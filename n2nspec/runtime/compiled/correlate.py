@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap, Grid, spread
+from n2nspec.runtime.compiled import tiles
+from n2nspec.runtime.compiled.tiles import LARGE, Window
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
 __all__ = ["Correlation", "interleave", "settled"]
+
+
+TILING = ("cpu", "meta")
+"""Where large pictures are multiplied in tiles (memory is predicted on the meta device). A GPU has no use for
+many small calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +37,20 @@ class Correlation:
     """
 
     maps: tuple[AxisMap, AxisMap]
+    size: tuple[int, int]
     out: tuple[int, int]
     channels: int
     kernel: tuple[int, int]
     grids: tuple[Grid, Grid]
     widths: tuple[int, int]
     spread: Tensor | None
+    pictures: int
+    tiled: bool
 
     @classmethod
     def make(
-        cls, maps: tuple[AxisMap, AxisMap], size: tuple[int, int], out: tuple[int, int], channels: int,
-        kernel: tuple[int, int], kind: dtype, place: device,
+        cls, maps: tuple[AxisMap, AxisMap], size: tuple[int, int], out: tuple[int, int], pictures: int,
+        channels: int, kernel: tuple[int, int], kind: dtype, place: device,
     ) -> Correlation:  # fmt: skip
         sums = maps[0].summed(), maps[1].summed()
         widths = 1, 1
@@ -50,8 +60,11 @@ class Correlation:
             m.grid(n, -(-o // m.scale) * m.scale) for m, n, o in zip(maps, size, out, strict=True)
         )
         own = all(axis.plain or axis.turned for axis in maps)
+        depth = maps[0].length * maps[1].length
+        windows = pictures * rows.windows * columns.windows * depth * channels * kind.itemsize
         return cls(
-            maps=maps, out=out, channels=channels, kernel=kernel, grids=(rows, columns), widths=widths,
+            maps=maps, size=size, out=out, channels=channels, kernel=kernel, grids=(rows, columns),
+            widths=widths, pictures=pictures, tiled=place.type in TILING and depth > 1 and windows > LARGE,
             spread=None if own else torch.tensor(spread(maps, kernel), dtype=kind, device=place),
         )  # fmt: skip
 
@@ -68,31 +81,59 @@ class Correlation:
     def scales(self) -> tuple[int, int]:
         return self.maps[0].scale, self.maps[1].scale
 
+    @property
+    def _window(self) -> Window:
+        """Where windows are in what `padded` gives."""
+        (m_h, m_w), (g_h, g_w) = self.maps, self.grids
+        begin = max(0, g_h.first), max(0, g_w.first)
+        return Window(
+            count=(g_h.windows, g_w.windows), lengths=self.lengths, stride=(m_h.stride, m_w.stride),
+            dilation=(m_h.dilation, m_w.dilation), begin=begin if self.widths == (1, 1) else (0, 0),
+        )  # fmt: skip
+
     def columns(self, x: Tensor) -> Tensor:
-        """The windows as a matrix, (N·windows, kH'·kW'·C)."""
+        """What is multiplied: the windows as a matrix, (N·windows, kH'·kW'·C); in tiles, padded pictures."""
         n, height, width, channels = x.shape
-        (rows, across), (m_h, m_w) = self.grids, self.maps
+        rows, across = self.grids
         single = all(
             m.length == 1 and m.stride == 1 and g.first == 0 and g.windows == size
             for m, g, size in zip(self.maps, self.grids, (height, width), strict=True)
         )
-        if single and self.widths == (1, 1):  # a window is a pixel
+        if self.widths != (1, 1):
+            padded = self._sums(x)
+        elif single:  # a window is a pixel
             return x.reshape(n * height * width, channels)
-        if self.widths == (1, 1):
+        else:
             pads = (0, 0, across.before, across.after, rows.before, rows.after)
             padded = (torch.nn.functional.pad(x, pads) if any(pads) else x).contiguous()
-            begin = rows.first + rows.before, across.first + across.before
-        else:
-            padded, begin = self._sums(x), (0, 0)
-        step, row, column, channel = padded.stride()
-        windows = padded.as_strided(
-            (n, rows.windows, across.windows, *self.lengths, channels),
-            (step, row * m_h.stride, column * m_w.stride, row * m_h.dilation, column * m_w.dilation, channel),
-            begin[0] * row + begin[1] * column,
-        )
-        depth = prod(self.lengths) * channels
+        if self.tiled:
+            return settled(padded)
+        windows = self._window.view(padded)
         # settled before the reshape: a compiler that sees one index takes it apart again for every number
-        return settled(windows.contiguous()).view(n * rows.windows * across.windows, depth)
+        return settled(windows.contiguous()).view(
+            n * rows.windows * across.windows, prod(self.lengths) * channels
+        )
+
+    def product(self, columns: Tensor, weights: Tensor) -> Tensor:
+        """Of `columns` and the small kernels; see `matrix` and `pixels`."""
+        matrix = self.matrix(weights)
+        if self.tiled:
+            return tiles.product(columns, matrix.contiguous(), self._window)
+        return columns @ matrix
+
+    def gradient(self, columns: Tensor, pixels: Tensor) -> Tensor:
+        """Of the weights, (kH, kW, C, O), from `pixels` (N·windows, O), the gradient of the product."""
+        if self.tiled:
+            return self.collect(tiles.gradient(columns, pixels.contiguous(), self._window))
+        return self.collect(columns.t() @ pixels)
+
+    def product_and_gradient(self, columns: Tensor, weights: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Both. The weights of the two may differ in how many outputs they have."""
+        if not self.tiled:
+            return columns @ self.matrix(weights), self.collect(columns.t() @ pixels)
+        matrix = self.matrix(weights).contiguous()
+        product, gradient = tiles.product_and_gradient(columns, matrix, pixels.contiguous(), self._window)
+        return product, self.collect(gradient)
 
     def _sums(self, x: Tensor) -> Tensor:
         """For each pixel that a window has, the sum of as many pixels from there on as `widths` tell."""
@@ -133,28 +174,29 @@ class Correlation:
         gradient = gradient.view(*self.kernel, self.channels, outputs)
         return gradient if self.spread is not None else gradient.flip(self._turned)
 
-    def pixels(self, product: Tensor, pictures: int) -> Tensor:
+    def pixels(self, product: Tensor) -> Tensor:
         """The product of windows and small kernels as pictures (N, H, W, O)."""
-        rows, across = self.grids
+        pictures, (rows, across) = self.pictures, self.grids
+        height, width = self._pitch(product)
         outputs = product.shape[1] // prod(self.scales)
-        (s_h, s_w), (height, width) = self.scales, self.out
+        s_h, s_w = self.scales
         if (s_h, s_w) == (1, 1):
-            return product.view(pictures, rows.windows, across.windows, outputs)
+            return product.view(pictures, height, width, outputs)[:, : rows.windows, : across.windows]
         if _rises(rows.delays) and _rises(across.delays):  # one view finds each pixel in its place
             window = product.shape[1]
-            row = across.windows * window
+            row = width * window
             woven = product.as_strided(
                 (pictures, rows.counts[0], s_h, across.counts[0], s_w, outputs),
                 (
-                    rows.windows * row,
+                    height * row,
                     row, rows.delays[-1] // (s_h - 1 or 1) * row + s_w * outputs,
                     window, across.delays[-1] // (s_w - 1 or 1) * window + outputs,
                     1,
                 ),
             )  # fmt: skip
             shape = pictures, rows.counts[0] * s_h, across.counts[0] * s_w, outputs
-            return woven.reshape(shape)[:, :height, :width]
-        view = product.view(pictures, rows.windows, across.windows, s_h, s_w, outputs)
+            return woven.reshape(shape)[:, : self.out[0], : self.out[1]]
+        view = product.view(pictures, height, width, s_h, s_w, outputs)
         parts = [
             [
                 view[:, down : down + rows.counts[0], along : along + across.counts[0], r, q]
@@ -162,7 +204,15 @@ class Correlation:
             ]
             for r, down in enumerate(rows.delays)
         ]
-        return interleave(parts)[:, :height, :width]
+        return interleave(parts)[:, : self.out[0], : self.out[1]]
+
+    def _pitch(self, product: Tensor) -> tuple[int, int]:
+        """The rows and columns that a product has of a picture: its windows, or all of its padded pixels."""
+        count = self.grids[0].windows, self.grids[1].windows
+        if product.shape[0] == self.pictures * prod(count):
+            return count
+        height, width = (n + g.before + g.after for n, g in zip(self.size, self.grids, strict=True))
+        return height, width
 
 
 def settled(x: Tensor) -> Tensor:

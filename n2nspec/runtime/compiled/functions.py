@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from n2nspec._lazy import torch
@@ -122,15 +123,17 @@ class Convolution:
             _, _, height, width = program.shapes[source.value]
             adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
             self.from_input.append(multiplies_windows(source, needed))
+            n, size = op.shape[0], (height, width)
             self.forwards.append(
-                Gathering(maps=source.maps, size=(height, width), out=out, kernel=kernel)
-                if Gathering.suits(source.maps, kernel)
-                else Correlation.make(source.maps, (height, width), out, source.channels, kernel, kind, place)
+                Gathering(maps=source.maps, size=size, out=out, pictures=n, kernel=kernel)
+                if Gathering.suits(source.maps, kernel, n * height * width * op.shape[1], kind)
+                else Correlation.make(source.maps, size, out, n, source.channels, kernel, kind, place)
             )
             self.adjoints.append(
-                Gathering(maps=adjoint, size=out, out=(height, width), kernel=kernel)
-                if self.from_input[-1] and Gathering.suits(adjoint, kernel)
-                else Correlation.make(adjoint, out, (height, width), op.shape[1], kernel, kind, place)
+                Gathering(maps=adjoint, size=out, out=size, pictures=n, kernel=kernel)
+                if self.from_input[-1]
+                and Gathering.suits(adjoint, kernel, n * prod(out) * source.channels, kind)
+                else Correlation.make(adjoint, out, size, n, op.shape[1], kernel, kind, place)
             )
 
     def _weight(self, weights: Named) -> list[Tensor]:
@@ -140,29 +143,28 @@ class Convolution:
         return list(torch.split(w, [source.channels for source in self.op.sources], 2))
 
     def forward(self, weights: Named, xs: Sequence[Tensor], mode: Mode) -> tuple[Tensor, Any, Named]:
-        n = self.op.shape[0]
         pictures = [x.permute(0, 2, 3, 1) for x in xs]
         columns = [correlation.columns(x) for correlation, x in zip(self.forwards, pictures, strict=True)]
         activation, bias = self.op.activation, weights["bias"] if self.op.bias else None
         products = [
-            windows @ correlation.matrix(w)
+            correlation.product(windows, w)
             for correlation, windows, w in zip(self.forwards, columns, self._weight(weights), strict=True)
         ]
         first, rest = self.forwards[0], self.forwards[1:]
         if isinstance(first, Gathering) and self.narrow:
-            y = settled(first.pixels(products[0], n, lambda part: _plus(part, bias)).contiguous())
+            y = settled(first.pixels(products[0], lambda part: _plus(part, bias)).contiguous())
             y = _activate(activation, y)
         elif isinstance(first, Gathering) and not rest:
-            y = first.pixels(products[0], n, lambda part: _activate(activation, _plus(part, bias)))
+            y = first.pixels(products[0], lambda part: _activate(activation, _plus(part, bias)))
         else:
             if not rest and activation == SIGMOID:
                 # before the phases are put in their places: rows of few channels make poor use of vectors
                 phases = products[0].shape[1] // self.op.shape[1]
                 products = [_activate(activation, _plus(products[0], bias, phases))]
                 activation = bias = None
-            y = first.pixels(products[0], n)
+            y = first.pixels(products[0])
             for correlation, product in zip(rest, products[1:], strict=True):
-                y = y + correlation.pixels(product, n)
+                y = y + correlation.pixels(product)
             y = _activate(activation, _plus(y, bias))
         if self.kept:
             y = settled(y.contiguous())
@@ -181,20 +183,22 @@ class Convolution:
             self._weight(weights), strict=True,
         )  # fmt: skip
         for needed, from_input, forward, adjoint, x, windows, w in rows:
-            gx = None
-            windows_of_gy = adjoint.columns(gy) if needed or not from_input else None
+            flipped, product = w.transpose(2, 3), None
             if from_input:
                 assert isinstance(forward, Correlation)
-                gws.append(forward.collect(windows.t() @ gy.reshape(n * height * width, outputs)))
+                gws.append(forward.gradient(windows, gy.reshape(n * height * width, outputs)))
+                if needed:
+                    product = adjoint.product(adjoint.columns(gy), flipped)
             else:
-                assert windows_of_gy is not None
                 assert isinstance(adjoint, Correlation)
                 pixels = x.reshape(n * x.shape[1] * x.shape[2], x.shape[3])
-                gws.append(adjoint.collect(windows_of_gy.t() @ pixels).transpose(2, 3))
-            if needed:
-                assert windows_of_gy is not None
-                gx = adjoint.pixels(windows_of_gy @ adjoint.matrix(w.transpose(2, 3)), n).permute(0, 3, 1, 2)
-            gxs.append(gx)
+                columns_of_gy = adjoint.columns(gy)
+                if needed:
+                    product, gw = adjoint.product_and_gradient(columns_of_gy, flipped, pixels)
+                else:
+                    gw = adjoint.gradient(columns_of_gy, pixels)
+                gws.append(gw.transpose(2, 3))
+            gxs.append(None if product is None else adjoint.pixels(product).permute(0, 3, 1, 2))
         gw = gws[0] if len(gws) == 1 else torch.cat(gws, 2)
         gradients = {"weight": gw.permute(2, 3, 0, 1) if self.op.transposed else gw.permute(3, 2, 0, 1)}
         if self.op.bias:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap
 from n2nspec.runtime.compiled.correlate import interleave
+from n2nspec.runtime.compiled.tiles import LARGE
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, dtype
 
 __all__ = ["MOST_TAPS", "Gathering"]
 
@@ -32,27 +33,31 @@ class Gathering:
     maps: tuple[AxisMap, AxisMap]
     size: tuple[int, int]
     out: tuple[int, int]
+    pictures: int
     kernel: tuple[int, int]
 
     @staticmethod
-    def suits(maps: tuple[AxisMap, AxisMap], kernel: tuple[int, int]) -> bool:
-        """Whether it is worth while: there are phases, and not too many taps."""
-        phases = maps[0].scale * maps[1].scale
-        return maps[0].stride == maps[1].stride == 1 < phases and kernel[0] * kernel[1] <= MOST_TAPS
+    def suits(maps: tuple[AxisMap, AxisMap], kernel: tuple[int, int], numbers: int, kind: dtype) -> bool:
+        """Whether it is worth while: there are phases, not too many taps, and the product is not too large.
+
+        `numbers`: pixels times outputs.
+        """
+        phases, taps = maps[0].scale * maps[1].scale, kernel[0] * kernel[1]
+        if not maps[0].stride == maps[1].stride == 1 < phases:
+            return False
+        return taps <= MOST_TAPS and numbers * taps * kind.itemsize <= LARGE
 
     def columns(self, x: Tensor) -> Tensor:
         """The pixels as a matrix, (N·H·W, C)."""
         return x.reshape(-1, x.shape[3])
 
-    def matrix(self, weights: Tensor) -> Tensor:
-        """The kernel as a matrix (C, kH·kW·O), from weights (kH, kW, C, O)."""
-        return weights.permute(2, 0, 1, 3).reshape(weights.shape[2], -1)
+    def product(self, columns: Tensor, weights: Tensor) -> Tensor:
+        """(N·H·W, kH·kW·O), from weights (kH, kW, C, O)."""
+        return columns @ weights.permute(2, 0, 1, 3).reshape(weights.shape[2], -1)
 
-    def pixels(
-        self, product: Tensor, pictures: int, finish: Callable[[Tensor], Tensor] = lambda part: part
-    ) -> Tensor:
+    def pixels(self, product: Tensor, finish: Callable[[Tensor], Tensor] = lambda part: part) -> Tensor:
         """The product as pictures (N, H, W, O); `finish` is done to each number."""
-        taps = product.view(pictures, *self.size, *self.kernel, -1)
+        taps = product.view(self.pictures, *self.size, *self.kernel, -1)
         (rows, columns), (height, width) = self.maps, self.out
         parts = [[finish(self._phase(taps, r, q)) for q in range(columns.scale)] for r in range(rows.scale)]
         return interleave(parts)[:, :height, :width]
