@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from math import prod
 
-from n2nspec.compiler.program import ConvOp, LayerOp, Op, Program
+from n2nspec.compiler.program import ConvOp, LayerOp, Op, Program, Source
 
 __all__ = ["backward_macs", "step_macs", "step_numbers"]
 
@@ -20,11 +20,21 @@ def backward_macs(op: Op, program: Program, wanted: Collection[str]) -> int:
         return 0
     if isinstance(op, ConvOp):
         return sum(
-            replace(op, sources=(source,)).macs(program.shapes) * (1 + (source.value in wanted))
-            for source in op.sources
+            _gradient_macs(op, source, program) * (1 + (source.value in wanted)) for source in op.sources
         )
     weights = isinstance(op, LayerOp) and op.weights is not None
     return op.macs(program.shapes) * (weights + sum(name in wanted for name in op.inputs))
+
+
+def _gradient_macs(op: ConvOp, source: Source, program: Program) -> int:
+    """For the gradient of the weights, or of the source: as many as forward, unless neighbours that an
+    upsampling made of one pixel are added first."""
+    sums = [m.adjoint().summed() for m in source.maps]
+    if any(found is None for found in sums) or max(found[0] for found in sums if found) == 1:
+        return replace(op, sources=(source,)).macs(program.shapes)
+    height, width = program.shapes[source.value][-2:]
+    places = prod(found[1].length for found in sums if found)
+    return op.shape[0] * height * width * places * source.channels * op.shape[1]
 
 
 def step_macs(program: Program, wanted: Collection[str] = ()) -> int:

@@ -12,6 +12,7 @@ import struct
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from n2nspec.runtime.store import cache_folder
 

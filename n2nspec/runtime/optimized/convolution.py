@@ -19,6 +19,7 @@ from n2nspec.layers._base import Mode
 from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
 from n2nspec.runtime.optimized.correlate import Call, Correlation, KernelMatrix
 from n2nspec.runtime.optimized.kernels import Kernel, Values
+from n2nspec.runtime.optimized.sums import Sums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -295,6 +296,13 @@ class _Backward:
         if self.own and not needed:
             return
         adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
+        self.sums: Sums | None = None
+        sums = adjoint[0].summed(), adjoint[1].summed()
+        if sums[0] and sums[1] and max(sums[0][0], sums[1][0]) > 1:
+            self.sums = Sums(
+                buffers, gradient, (sums[0][1], sums[1][1]), (sums[0][0], sums[1][0]), x.shape[2:], then
+            )
+            gradient, adjoint = self.sums.picture, self.sums.maps
         same = x.storage_shape[1:3] == gradient.storage_shape[1:3] and x.stored == source.channels
         correlation = self.correlation = Correlation(
             buffers, gradient, adjoint, (x.shape[2], x.shape[3]), source.channels, then,
@@ -345,6 +353,8 @@ class _Backward:
             yield from self.correlation.multiplied(kernels, self.product.tensor)
             return
         pixels = self.x.matrix
+        if self.sums:
+            yield from self.sums.calls()
         if self.copy is not None:
             pixels = self.copy.tensor
             yield partial(pixels.view(self.x.inside.shape).copy_, self.x.inside)
