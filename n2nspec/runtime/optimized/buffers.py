@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from n2nspec._lazy import torch
 from n2nspec.compiler.recompute import Span, Timeline
+from n2nspec.runtime.optimized.pages import advise_large_pages
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -49,8 +50,7 @@ class Scratch:
 
     @property
     def nbytes(self) -> int:
-        size = prod(self.shape) * self.dtype.itemsize
-        return -(-size // ALIGNMENT) * ALIGNMENT
+        return _aligned(prod(self.shape) * self.dtype.itemsize)
 
 
 @dataclass(slots=True, eq=False)
@@ -206,36 +206,48 @@ class Buffers:
 
     def allocate(self) -> None:
         """Makes every tensor that was asked for."""
-        total = place(self._scratch)
+        shared = place(self._scratch)
+        total = self._settle(shared)
         block = torch.empty(total, dtype=torch.uint8, device=self.device)
+        advise_large_pages(block)
+        block[shared:].zero_()
+
+        def tensor(offset: int, shape: tuple[int, ...], kind: dtype) -> Tensor:
+            return block[offset : offset + prod(shape) * kind.itemsize].view(kind).view(shape)
+
         for request in self._scratch:
-            size = prod(request.shape) * request.dtype.itemsize
-            part = block[request.offset : request.offset + size]
-            request.tensor = part.view(request.dtype).view(request.shape)
+            request.tensor = tensor(request.offset, request.shape, request.dtype)
         for picture, scratch in self._plain:
             picture.bind(scratch.tensor)
             picture.offset = scratch.offset
-        # by shape: when it is free again, and the memory
-        free: dict[object, list[tuple[int, Tensor, int]]] = {}
+        for picture in self._pictures:
+            picture.bind(tensor(picture.offset, picture.storage_shape, self.dtype))
+        self.bytes = total
+
+    def _settle(self, total: int) -> int:
+        """Offsets, from `total` on, of pictures that share memory with their like only; returns the end."""
+        free: dict[object, list[tuple[int, int]]] = {}  # by shape: when it is free again, and where it is
         for picture in sorted(self._pictures, key=lambda request: request.first):
             pool = free.setdefault(picture.key, [])
             reusable = next((entry for entry in pool if entry[0] < picture.first), None)
             if reusable is None:
-                storage = torch.zeros(picture.storage_shape, dtype=self.dtype, device=self.device)
                 picture.offset = total
-                total += storage.nbytes
+                total += _aligned(prod(picture.storage_shape) * self.dtype.itemsize)
             else:
                 pool.remove(reusable)
-                _, storage, picture.offset = reusable
-            pool.append((picture.last, storage, picture.offset))
-            picture.bind(storage)
-        self.bytes = total
+                picture.offset = reusable[1]
+            pool.append((picture.last, picture.offset))
+        return total
 
     @property
     def workspace(self) -> list[Scratch]:
         """What was asked for besides pictures."""
         of_pictures = {id(scratch) for _, scratch in self._plain}
         return [request for request in self._scratch if id(request) not in of_pictures]
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def place(requests: Iterable[Scratch]) -> int:
