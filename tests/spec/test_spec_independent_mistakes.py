@@ -270,7 +270,7 @@ def with_mistakes(mistakes: list[tuple[str, str, str, int]]) -> tuple[str, list[
         text = text[:start] + new + text[start + len(old) :]
         shift += len(new) - len(old)
         expected.append((code, line + below))
-    return text, expected
+    return text, sorted(expected, key=lambda pair: pair[1])
 
 
 def test_without_mistakes_there_is_nothing_to_tell(tmp_path: Path) -> None:

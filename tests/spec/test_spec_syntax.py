@@ -161,7 +161,7 @@ JSON = [
     ('{"a": [1, 2}', "[", "this list is not closed", 'write "]" at its end'),
     ('{"a": [1, 2, "b": 3}', "[", "this list is not closed, or it should be an object",
      'write "]" where the list ends, or { } around keys and values'),
-    ('{"a": {"b": 1]}', "{", "this object is not closed", 'write "}" at its end'),
+    ('{"a": {"b": 1]}', "]", 'no list is open that "]" could close', 'remove it, or write "}" in its place'),
     ('{"a": 1\n', "{", "this object is not closed", 'write "}" at its end'),
     ('{"a": [1, 2', "[", "this list is not closed",
      'write "]" at its end; 2 brackets are open where the file ends, which takes ] }'),
