@@ -77,7 +77,8 @@ class Names:
 
     def __init__(self, names: Sequence[str], *, input: str | None = None) -> None:
         self._input = input
-        self._names = list(dict.fromkeys(names))
+        # a name with a space is none: the author's, which is reported, or one in place of it
+        self._names = [name for name in dict.fromkeys(names) if " " not in name]
         self._helps: dict[str, str] = {}
 
     def unknown(self, spec: Spec, path: DocumentPath, name: str) -> Diagnostic:

@@ -118,7 +118,7 @@ class Expansion:
         self._types: dict[str, bool] = {}
         """Whether a text is a layer type, of those that were asked for: it is asked for each layer."""
         self.input = input
-        self.top = Body(input=input, taken=taken | {input}, kinds=set(blocks))
+        self.top = Body(input=input, taken=taken | {input})
         self.copies, self.most = 0, MOST_LAYERS
         """Of layers and of what is in blocks: those that are made, and those that may be."""
         self.reads = Inputs(node=None)
@@ -194,7 +194,7 @@ class Expansion:
             reads = Inputs(node=target.result)
         if not counted:
             return self._instead(entry, body, reads)
-        if name is not None and target is not None:
+        if name is not None and target is not None and name not in body.stand_ins:
             body.local.setdefault(name, target if copies == 1 else Group(local=targets, last=target))
         return reads
 
@@ -213,7 +213,7 @@ class Expansion:
         if before is not None and reads.node is before and before.unknown:
             return before
         kind = Traced({"type": UNKNOWN}, Where(entry.where.origin))
-        layer = Layer(entry=kind, name=self.top.free("unknown"), reads=reads, body=body, unknown=True)
+        layer = Layer(entry=kind, name=self.top.stand_in(), reads=reads, body=body, unknown=True)
         self.flat.append(layer)
         return layer
 
@@ -272,7 +272,7 @@ class Expansion:
         """The name of the layers of an entry, or one in its stead when its own cannot be used."""
         name = self._name(entry, body)
         if name is None:
-            return body.free("unnamed") if "name" in entry.value and (body.block or not plain) else None
+            return body.stand_in() if "name" in entry.value and (body.block or not plain) else None
         where = entry.part("name").where
         before = body.owners.get(name)
         twice = before is not None and not (
@@ -288,7 +288,7 @@ class Expansion:
             body.owners.setdefault(name, where)
             return name
         self.problems.add(where, "E202", message, help="give this layer another name", labels=labels)
-        return body.free("unnamed")
+        return body.stand_in()
 
     def _name(self, entry: Traced, body: Body) -> str | None:
         """The entry's own name, when it has one that can be used; what it was meant to be is not missed."""
@@ -304,10 +304,7 @@ class Expansion:
             return None
         if body.block or _expands(entry.value):  # of a plain layer, its model says what is wrong with it
             check_inner_name(name, self.problems)
-        if name.value is UNKNOWN:
-            body.broken = True
-        else:
-            body.odd.add(str(name.value))
+        body.broken = True
         return None
 
     def _numbered(self, entry: Traced, body: Body, block: Block | None, prefix: str) -> str | None:
@@ -374,7 +371,6 @@ class Expansion:
         body = Body(
             block=block,
             inputs=reads,
-            kinds=self.top.kinds,
             taken={name for layer, _ in block.layers if (name := _name_of(layer.value))},
         )
         for layer, templated in block.layers:

@@ -20,7 +20,6 @@ from n2nspec.spec.models import Spec
 from n2nspec.spec.names import is_automatic
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.text import Path
-from n2nspec.spec.trace import is_unknown
 
 __all__ = ["Part", "Unsound", "sound_part"]
 
@@ -107,9 +106,9 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
     tables = {place: document[place[0]][place[1]] for place in unsound | misnamed}
     entries = {
         stage: tuple(
-            _stand_in(tables[stage, index])
+            _stand_in(tables[stage, index], f"{stage}[{index}]")
             if (stage, index) in unsound
-            else entry.model_copy(update={"name": _name(tables[stage, index])})
+            else entry.model_copy(update={"name": _name(tables[stage, index], f"{stage}[{index}]")})
             if (stage, index) in misnamed
             else entry
             for index, entry in enumerate(getattr(spec, stage))
@@ -119,9 +118,6 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
     spec = spec.model_copy(update=entries)
     spec._origins = origins
     words = {word for table in tables.values() for word in _texts(_without_sources(table))}
-    words |= {
-        str(table["name"]) for table in tables.values() if isinstance(table, Mapping) and "name" in table
-    }
     if "input" in doubtful:
         words.update(_texts(document.get("input")))
     return Part(
@@ -161,7 +157,7 @@ def _input_name(document: Mapping[str, Any]) -> str:
 
 def _is_readable(table: Any) -> bool:
     """Whether a layer's name, if it has one, can be read."""
-    return isinstance(table, Mapping) and not is_unknown(table.get("name"))
+    return isinstance(table, Mapping) and isinstance(table.get("name", ""), str)
 
 
 def _kind(table: Mapping[str, Any]) -> str:
@@ -170,7 +166,7 @@ def _kind(table: Mapping[str, Any]) -> str:
     return kind if isinstance(kind, str) and kind in ENTRIES else closest(kind, ENTRIES) or ""
 
 
-def _stand_in(table: Any) -> Entry:
+def _stand_in(table: Any, place: str) -> Entry:
     given: Mapping[str, Any] = table if isinstance(table, Mapping) else {}
     source = given.get("from")
     sources: str | tuple[str, ...] | None = ()
@@ -178,13 +174,13 @@ def _stand_in(table: Any) -> Entry:
         sources = tuple(source)
     elif (isinstance(source, str) and source) or "from" not in given:  # without one, the layer before
         sources = source
-    return _UnsoundEntry.model_construct(type=_kind(given), name=_name(given), from_=sources)
+    return _UnsoundEntry.model_construct(type=_kind(given), name=_name(given, place), from_=sources)
 
 
-def _name(table: Mapping[str, Any]) -> str | None:
+def _name(table: Mapping[str, Any], place: str) -> str | None:
     """The name that a table gives, even one that cannot be one; one of no other layer when it is no text."""
     name = table.get("name")
-    return name if isinstance(name, str) or "name" not in table else f"unnamed {id(table)}"
+    return name if isinstance(name, str) or "name" not in table else f"unnamed {place}"
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -101,8 +101,8 @@ class Body:
     """Names that cannot be given, and are."""
     twice: set[str] = field(default_factory=set)
     """Names that are given again."""
-    kinds: set[str] = field(default_factory=set)
-    """What names that layers without one are given may begin with, besides types."""
+    stand_ins: set[str] = field(default_factory=set)
+    """Names of ours in place of those that cannot be used."""
     uncounted: set[str] = field(default_factory=set)
     """Those whose numbers a mistake hides: which of them is relu2? All when "" is in it."""
     _counts: dict[str, Iterator[int]] = field(default_factory=dict)
@@ -111,6 +111,11 @@ class Body:
         """relu1, relu2, … without the names that the author gave."""
         numbers = self._counts.setdefault(kind, count(1))
         return next(name for number in numbers if (name := f"{kind}{number}") not in self.taken)
+
+    def stand_in(self) -> str:
+        name = self.free("unnamed")
+        self.stand_ins.add(name)
+        return name
 
     def dotted(self, name: str) -> Target | None:
         """What a name means: a layer, a use, or with dots something in it."""
@@ -182,7 +187,8 @@ class References:
             self._before[id(layer)] = before
             before = layer
         self._automatic = self._names(layers)
-        named = (layer.name for layer in layers if layer.name is not None)
+        names = (layer.name for layer in layers if layer.name is not None)
+        named = (name for name in names if name.partition(".")[0] not in top.stand_ins)
         self._known = dict.fromkeys([top.input, *top.local, *self._automatic.values(), *named])
         for layer in layers:
             budget.entry = layer.entry.where
