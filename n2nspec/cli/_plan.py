@@ -84,7 +84,7 @@ def _planned(graph: ShapedGraph, shape: tuple[int, ...], fitted: Fitted | None) 
 def _compiled_bytes(graph: ShapedGraph, shape: tuple[int, ...]) -> int | None:
     """The peak of the compiled engine; None where it gives way to the optimised one, or cannot be told."""
     engine = CompiledEngine(graph, kind=_kind(graph), place=torch.device("meta"))
-    return None if engine.warnings else compiled_bytes(graph, shape)
+    return compiled_bytes(graph, shape) if engine.compiles else None
 
 
 def _kind(graph: ShapedGraph) -> dtype:

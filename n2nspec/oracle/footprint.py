@@ -103,7 +103,7 @@ def compiled_bytes(graph: ShapedGraph, shape: tuple[int, ...]) -> int | None:
     Where that engine gives way to the optimised one, it is that one's.
     """
     engine = CompiledEngine(graph, kind=getattr(torch, graph.spec.train.dtype), place=torch.device("meta"))
-    if engine.warnings:
+    if not engine.compiles:
         return optimized_bytes(graph, shape, training=True)
     try:
         return _compiled(graph, shape, engine)

@@ -110,7 +110,8 @@ def test_training_is_more_work_than_inference() -> None:
     inference, training = limits
     assert inference
     assert training
-    assert 2 * inference.macs < training.macs < 3 * inference.macs  # no gradient of the input
+    # no gradient of the input; behind an upsampling gradients take 9 products where forward takes 16
+    assert inference.macs * 25 / 16 < training.macs < 3 * inference.macs
 
 
 def test_torch_takes_part_in_any_case() -> None:

@@ -69,6 +69,11 @@ class CompiledEngine(OptimizedEngine):
             ),
         )
 
+    @property
+    def compiles(self) -> bool:
+        """Whether there is a step that may be compiled: not where it gave way, or nothing is to be learnt."""
+        return not self.warnings and bool(self._stepped)
+
     def whole_step(
         self, parameters: Tensor, state: Mapping[str, Tensor], gradient: Tensor, buffers: Buffers, x: Tensor,
         target: Tensor, loss: LossSpec, mode: Mode, optimizer: OptimizerSpec, step: int,
@@ -77,7 +82,7 @@ class CompiledEngine(OptimizedEngine):
 
         None, and nothing has happened, where the step has to be taken in the usual way.
         """
-        if self.warnings or not self._stepped:
+        if not self.compiles:
             return None
         if optimizer is not self._optimizer:
             self._optimizer, self._rule = optimizer, optimizer.model_copy(update={"lr": 0.0})
