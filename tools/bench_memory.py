@@ -12,7 +12,8 @@ model:
     inference   parameters, layers' buffers, the input batch, and whatever a forward pass in evaluation mode
                 allocates, its output included; gradients and moments are made by the first training step
 
-All of it in one process; where several share a step, each has parameters and gradients of its own besides.
+All of it in one process, with nothing chosen by measuring; where several share a step, each has parameters
+and gradients of its own besides.
 The prediction counts the same: `graph.memory` for the reference engine (what `compile --check` prints) and
 `oracle.footprint` for the optimised one, which the compiled engine leaves inference to, and for the compiled
 engine's steps, where it follows what torch's compiler does with memory and compiles nothing. None of them
@@ -24,6 +25,7 @@ a file, for a network whose output is as large as its input.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +48,7 @@ def measured(spec: n2nspec.Spec, engine: str, shape: tuple[int, ...], *, trainin
     """Bytes at the peak. The specs give pictures of the size that they take."""
 
     def make() -> Callable[[], object]:
-        model = n2nspec.compile(spec, engine, processes=1).train(training)
+        model = n2nspec.compile(spec, engine, processes=1, deterministic=True).train(training)
         x = torch.rand(shape, dtype=model.dtype)
         target = torch.rand(shape, dtype=model.dtype) if training else None
 
@@ -55,6 +57,7 @@ def measured(spec: n2nspec.Spec, engine: str, shape: tuple[int, ...], *, trainin
 
         for _ in range(WARM):
             step()
+        gc.collect()  # compiling leaves tensors in circles, which Python lets go of some time later
         for warning in model.warnings:  # the engine gives way to another one
             print(warning.message, file=sys.stderr)
         return step
