@@ -100,6 +100,7 @@ def _document(report: BenchReport) -> dict[str, Any]:
         "mode": "inference" if report.inference else "training",
         "input_shape": list(report.input_shape),
         "dtype": report.dtype,
+        "precision": report.precision,
         "device": report.device,
         "threads": report.threads,
         "rounds": report.rounds,
@@ -163,9 +164,10 @@ def _print(file: str, report: BenchReport) -> None:
             )
         )  # fmt: skip
     environment = report.environment
+    kind = report.dtype if report.precision == "full" else f"{report.dtype}, {report.precision}"
     click.echo(
         f"{bold(report.spec)}  {file}  {what}{'es' if report.inference else 's'} at"
-        f" {render_size(report.input_shape)}, {report.dtype} on"
+        f" {render_size(report.input_shape)}, {kind} on"
         f" {environment.get('gpu', report.device)}, {plural(report.threads, 'thread')}"
     )
     first, *lines = table.lines()

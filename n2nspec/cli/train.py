@@ -90,7 +90,8 @@ class _Watch:
         say = self.say
         say(
             f"{info.spec.name}: {plural(info.parameters, 'parameter')}, engine {info.engine}"
-            f"{f' ({info.reason})' if info.reason else ''}, {info.dtype} on {info.device}"
+            f"{f' ({info.reason})' if info.reason else ''}, {info.dtype}"
+            f"{'' if info.precision == 'full' else f', {info.precision},'} on {info.device}"
         )
         height, width = info.size
         say(f"training on {info.training}: {plural(info.pairs, 'pair')} of {height} × {width} an epoch")

@@ -80,4 +80,5 @@ CODES: dict[str, str] = {
     "W306": "training did harm",
     "W501": "compiled engine not used",
     "W502": "training steps without a helper",
+    "W503": "half precision not used",
 }

@@ -129,6 +129,7 @@ class BenchReport:
     inference: bool
     input_shape: tuple[int, ...]
     dtype: str
+    precision: str
     device: str
     threads: int
     rounds: int
@@ -223,6 +224,7 @@ def bench(
         inference=inference,
         input_shape=shape,
         dtype=str(kind).removeprefix("torch."),
+        precision="full" if contest.low is None else graph.spec.train.precision,
         device=str(place),
         threads=threads,
         rounds=run.rounds,
@@ -260,13 +262,14 @@ class _Run:
         engine = OptimizedEngine(graph, kind=x.dtype, place=torch.device("meta"))
         training = self.contest.target is not None
         instance = engine.instance(tuple(x.shape), backward=training, input_gradient=False)
-        earlier = self.found
+        earlier, kind = self.found, self.contest.low or x.dtype
         self.found = Limit(
             macs=step_macs(instance.program, instance.wanted),
             flops_per_second=max(
-                product_speed(self.place, x.dtype), earlier.flops_per_second if earlier else 0
+                product_speed(self.place, kind),
+                earlier.flops_per_second if earlier else 0,
             ),
-            bytes=step_numbers(instance.program, instance.wanted) * x.dtype.itemsize,
+            bytes=step_numbers(instance.program, instance.wanted) * kind.itemsize,
             bytes_per_second=max(copy_speed(self.place), earlier.bytes_per_second if earlier else 0),
         )
 

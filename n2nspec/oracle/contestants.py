@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, dtype
 
 from n2nspec.diagnostics import DiagnosticError, fail
 from n2nspec.graph import ShapedGraph
-from n2nspec.oracle.twin import counterpart, loss_twin, twin
+from n2nspec.oracle.twin import counterpart, loss_twin, mixed, twin
 from n2nspec.runtime import ENGINES, Model, compile
+from n2nspec.runtime.compiled import CompiledEngine, Precision
 
 __all__ = ["CONTESTANTS", "OURS", "TORCH", "Contest", "Step", "contestant", "description"]
 
@@ -58,10 +59,18 @@ class Contest:
     processes: int | None = None
     deterministic: bool = False
 
+    @property
+    def low(self) -> dtype | None:
+        """What products are of, where the spec asks for half precision; a training step's only."""
+        precision = Precision.of(self.x.dtype, self.graph.spec.train.precision)
+        return precision.low if precision.mixed and self.target is not None else None
+
 
 def description(name: str, contest: Contest) -> str:
     """An engine in words."""
     about = _ABOUT.get(name, name)
+    if contest.low and name in (CompiledEngine.name, *TORCH):
+        about += ", products in bfloat16"
     if name not in TORCH or contest.target is None:
         return about
     optimizer = contest.graph.spec.train.optimizer
@@ -104,8 +113,10 @@ class OurStep:
 
     def __call__(self) -> float:
         loss = self.model.step(self.x, self.target)
-        if self.model.warnings:  # it gave way to another engine, or another process to this one
-            raise DiagnosticError(self.model.warnings)
+        # it gave way to another engine, or another process to this one
+        found = [warning for warning in self.model.warnings if warning.code != "W503"]
+        if found:
+            raise DiagnosticError(found)
         return loss
 
     @property
@@ -146,7 +157,8 @@ def _theirs(name: str, contest: Contest) -> Step:
     optimizer = _optimizer(parameters, contest) if parameters else None
 
     def loss_of(x: Tensor, target: Tensor) -> Tensor:
-        result: Tensor = criterion(network(x), target)
+        with mixed(x, contest.low):
+            result: Tensor = criterion(network(x), target)
         return result
 
     measure = _compiled(loss_of, mode) if name == "torch-compiled" else loss_of

@@ -11,8 +11,9 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from n2nspec.oracle.twin import counterpart, drawing, loss_twin, quiet, twin
+from n2nspec.oracle.twin import counterpart, drawing, loss_twin, mixed, quiet, twin
 from n2nspec.runtime import Model
+from n2nspec.runtime.compiled import Precision
 
 __all__ = ["OracleTrainer"]
 
@@ -26,6 +27,8 @@ class OracleTrainer:
         self.module.load_state_dict(model.state_dict())
         self._recipe, self._loss = recipe.loss, recipe.loss
         self.loss = loss_twin(self._loss)
+        precision = Precision.of(model.dtype, model.precision)
+        self._low = precision.low if precision.mixed else None
         self.progress = 0.0
         """How much of the training is done, 0 to 1, for a loss that changes on the way."""
         self._draws: torch.Generator | None = None
@@ -43,7 +46,8 @@ class OracleTrainer:
         now = self._recipe.at(self.progress)
         if now != self._loss:
             self._loss, self.loss = now, loss_twin(now)
-        with torch.enable_grad(), quiet(), drawing(self._draws) if self._draws else nullcontext():
+        draws = drawing(self._draws) if self._draws else nullcontext()
+        with torch.enable_grad(), quiet(), draws, mixed(x, self._low):
             loss: Tensor = self.loss(self.module(x), target)
         if self.optimizer is not None and loss.requires_grad:  # it does not when no parameter is reached
             self.optimizer.zero_grad()

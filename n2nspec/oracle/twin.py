@@ -11,7 +11,7 @@ import importlib
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from n2nspec.layers import LayerSpec
 from n2nspec.layers._base import fixed
 from n2nspec.losses import LossSpec
 
-__all__ = ["Twin", "counterpart", "drawing", "has_twin", "layer_twin", "loss_twin", "quiet", "twin"]
+__all__ = ["Twin", "counterpart", "drawing", "has_twin", "layer_twin", "loss_twin", "mixed", "quiet", "twin"]
 
 
 def twin(graph: ShapedGraph, dtype: torch.dtype) -> Twin:
@@ -129,6 +129,11 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Using padding='same' with even kernel lengths")
         yield
+
+
+def mixed(x: Tensor, low: torch.dtype | None) -> AbstractContextManager[None]:
+    """torch's own mixed precision on the device of `x`, for what runs within; nothing where `low` is None."""
+    return torch.autocast(x.device.type, low) if low else nullcontext()
 
 
 def _attach(root: torch.nn.Module, name: str, module: torch.nn.Module) -> None:

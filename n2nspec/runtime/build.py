@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from n2nspec._lazy import torch
 from n2nspec.diagnostics import fail
 from n2nspec.graph import ShapedGraph, analyse
+from n2nspec.runtime.compiled import PRECISIONS
 from n2nspec.runtime.engines import AUTO, ENGINES
 from n2nspec.runtime.memory import parse_bytes
 from n2nspec.runtime.model import Model
@@ -32,6 +33,7 @@ def compile(
     memory_limit: int | str | None = None,
     processes: int | None = None,
     deterministic: bool = False,
+    precision: str | None = None,
 ) -> Model:
     """A model with freshly drawn weights.
 
@@ -51,6 +53,8 @@ def compile(
         deterministic: decide nothing by measuring, so that a step's rounding is the same in every run on
             machines of one kind. Otherwise the optimized engine measures once which of several ways of
             computing a large convolution is the fastest here, and keeps that in the user's cache folder.
+        precision: "full", or "bf16-mixed" for training steps of the compiled engine whose matrix products are
+            of bfloat16 numbers; the spec's `train.precision` when absent.
 
     Raises:
         DiagnosticError: a graph that does not fit together, an unknown engine, dtype or device; E505, a
@@ -70,6 +74,8 @@ def compile(
     found = dtypes.get(wanted.removeprefix("torch.")) if isinstance(wanted, str) else wanted
     if found is None or found not in dtypes.values():
         raise fail("E501", f"dtype {wanted} is not supported", help="the dtypes are float32 and float64")
+    if precision not in (None, *PRECISIONS):
+        raise fail("E501", f'there is no precision "{precision}"', help="they are " + ", ".join(PRECISIONS))
     if engine == "auto":
         engine = AUTO if memory_limit is None else "optimized"
     place = _device(device)
@@ -82,6 +88,7 @@ def compile(
         memory_limit=None if memory_limit is None else _memory_limit(memory_limit, engine),
         processes=_processes(processes, graph, engine, place) if memory_limit is None else 1,
         measure=not deterministic and memory_limit is None,
+        precision=precision,
     )
 
 

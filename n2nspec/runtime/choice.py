@@ -1,8 +1,9 @@
-"""What "auto" takes for a training: the faster of the two engines, once that is worth finding out.
+"""What "auto" takes for a training: the fastest engine, once that is worth finding out.
 
 In: a model, the shape of its batches, how many steps there will be. Out: the name of an engine and why. The
 optimized engine starts at once. The compiled one may be faster, but a step of its has to be compiled first,
-so both are measured only where the steps take much longer than that; what was measured is kept.
+so both are measured only where the steps take much longer than that; what was measured is kept. Where the
+spec allows half precision, the compiled engine is measured in both.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class EngineChoice:
 
     engine: str
     reason: str
+    precision: str | None = None
+    """Of its steps, where the spec allows more than the full one and both were measured."""
 
 
 def choose_engine(
@@ -59,20 +62,25 @@ def choose_engine(
         return EngineChoice(engine="optimized", reason="nothing is chosen by measuring")
     store = Store(FILE)
     question = _question(model, shape, processes)
-    known = _times(store.get(question))
+    candidates = _candidates(model)
+    known = _times(store.get(question), candidates)
     if known is None:
         written = optimise(program(model.graph, shape))
         wanted = {op.name for op in written.ops}
         if HOPE * steps * step_macs(written, wanted) / SLOW < COMPILING:
             return EngineChoice(engine="optimized", reason="too few steps to compile them first")
-        measured = _measured(model, shape, steps, processes)
+        measured = _measured(model, shape, steps, processes, candidates)
         if isinstance(measured, EngineChoice):
             return measured
         store.put(question, measured)
         known = measured
-    faster = min(known, key=lambda name: known[name])
+    fastest = min(known, key=lambda name: known[name])
     times = " and ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in known.items())
-    return EngineChoice(engine=faster, reason=f"measured a step: {times}")
+    engine, _, low = fastest.partition(" ")
+    mixes = model.spec.train.precision != "full"
+    return EngineChoice(
+        engine=engine, reason=f"measured a step: {times}", precision=(low or "full") if mixes else None
+    )
 
 
 def _question(model: Model, shape: tuple[int, ...], processes: int | None) -> dict[str, object]:
@@ -82,22 +90,28 @@ def _question(model: Model, shape: tuple[int, ...], processes: int | None) -> di
     return {
         **signature(model.device), "network": network, "shape": shape, "dtype": str(model.dtype),
         "optimizer": recipe.optimizer.model_dump(mode="json"), "loss": recipe.loss.model_dump(mode="json"),
-        "processes": processes,
+        "processes": processes, "precision": recipe.precision,
     }  # fmt: skip
 
 
-def _times(found: object) -> dict[str, float] | None:
-    """Seconds by engine, if that is what was kept."""
-    if not isinstance(found, dict) or set(found) != {"optimized", "compiled"}:
+def _candidates(model: Model) -> tuple[str, ...]:
+    """Engines, with the precision after the name where it is not the full one."""
+    low = model.spec.train.precision
+    return ("optimized", "compiled", *([] if low == "full" else [f"compiled {low}"]))
+
+
+def _times(found: object, candidates: tuple[str, ...]) -> dict[str, float] | None:
+    """Seconds by candidate, if that is what was kept."""
+    if not isinstance(found, dict) or set(found) != set(candidates):
         return None
     times = {name: value for name, value in found.items() if isinstance(value, float) and value > 0}
     return times if len(times) == len(found) else None
 
 
 def _measured(
-    model: Model, shape: tuple[int, ...], steps: int, processes: int | None
+    model: Model, shape: tuple[int, ...], steps: int, processes: int | None, candidates: tuple[str, ...]
 ) -> dict[str, float] | EngineChoice:
-    """Seconds of a step by engine; the choice where there is none."""
+    """Seconds of a step by candidate; the choice where there is none."""
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(shape, generator=generator, dtype=model.dtype).to(model.device)
     target = torch.rand(model.output_shape(shape), generator=generator, dtype=model.dtype).to(model.device)
@@ -107,15 +121,20 @@ def _measured(
     alone = _seconds(optimized, x, target)
     if HOPE * steps * alone < COMPILING:
         return EngineChoice(engine="optimized", reason="too few steps to compile them first")
-    compiled = compile(model.spec, "compiled", device=model.device, dtype=model.dtype)
-    compiled.step(x, target)
-    if compiled.warnings:
-        _, _, reason = compiled.warnings[0].message.partition(": ")
-        return EngineChoice(engine="optimized", reason=f"the compiled one cannot: {reason}")
-    times: dict[str, list[float]] = {"optimized": [], "compiled": []}
+    models = {"optimized": optimized}
+    for name in candidates[1:]:
+        engine, _, low = name.partition(" ")
+        models[name] = made = compile(
+            model.spec, engine, device=model.device, dtype=model.dtype, precision=low or "full"
+        )
+        made.step(x, target)
+        if made.warnings:
+            _, _, reason = made.warnings[0].message.partition(": ")
+            return EngineChoice(engine="optimized", reason=f"the compiled one cannot: {reason}")
+    times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(TURNS):
-        times["optimized"].append(_seconds(optimized, x, target))
-        times["compiled"].append(_seconds(compiled, x, target))
+        for name, one in models.items():
+            times[name].append(_seconds(one, x, target))
     return {name: median(found) for name, found in times.items()}
 
 

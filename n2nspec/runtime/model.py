@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from n2nspec._lazy import torch
-from n2nspec.diagnostics import Diagnostic, fail
+from n2nspec.diagnostics import Diagnostic, fail, render_path
 from n2nspec.geometry import concrete, render_shape
 from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import EVALUATION, Mode
@@ -42,6 +42,7 @@ class Model:
     def __init__(
         self, graph: ShapedGraph, *, engine: str, device: device, dtype: dtype, seed: int,
         memory_limit: int | None = None, processes: int = 1, measure: bool = False,
+        precision: str | None = None,
     ) -> None:  # fmt: skip
         self.graph = graph
         self.spec = graph.spec
@@ -50,7 +51,8 @@ class Model:
         self.training = True
         self.progress = 0.0
         """How much of the training is done, 0 to 1, for a loss that changes on the way."""
-        self._engine: Engine = ENGINE_TYPES[engine](graph, kind=dtype, place=device)
+        self._wanted_precision = precision or self.spec.train.precision
+        self._engine = _engine(engine, graph, dtype, device, self._wanted_precision)
         self.memory_limit: MemoryLimit | None = None
         """Plans training steps within a limit of memory, where there is one."""
         if memory_limit is not None:
@@ -396,9 +398,18 @@ class Model:
         return self._engine.name
 
     @property
+    def precision(self) -> str:
+        """Of its training steps, as `train.precision` has it."""
+        engine = self._engine
+        mixed = isinstance(engine, CompiledEngine) and engine.compiles and engine.precision.mixed
+        return "bf16-mixed" if mixed else "full"
+
+    @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """W501 when the engine is the compiled one and gave way, W502 when a helper is gone."""
-        return *getattr(self._engine, "warnings", ()), *(self._team.warnings if self._team else ())
+        """W501 when the engine is the compiled one and gave way, W502 when a helper is gone, W503 when
+        half precision was asked for and steps are taken in full."""
+        gave_way, alone = getattr(self._engine, "warnings", ()), self._team.warnings if self._team else ()
+        return *gave_way, *alone, *_in_full(self, self._wanted_precision)
 
     def train(self, mode: bool = True) -> Self:
         """Training mode."""
@@ -416,3 +427,27 @@ class Model:
         module = twin(self.graph, dtype=self.dtype).to(self.device)
         module.load_state_dict(self.state_dict())
         return module
+
+
+def _engine(name: str, graph: ShapedGraph, kind: dtype, place: device, precision: str) -> Engine:
+    if name == CompiledEngine.name:
+        return CompiledEngine(graph, kind=kind, place=place, precision=precision)
+    return ENGINE_TYPES[name](graph, kind=kind, place=place)
+
+
+def _in_full(model: Model, wanted: str) -> tuple[Diagnostic, ...]:
+    """W503 where the half precision that was asked for is not that of the steps."""
+    path = ("train", "precision")
+    if wanted == model.precision:
+        return ()
+    kind = str(model.dtype).removeprefix("torch.")
+    return (
+        Diagnostic(
+            code="W503",
+            message=f'"{wanted}" is not used: the {model.engine} engine computes in {kind}',
+            file=model.spec.source_file,
+            span=model.spec.locate(path),
+            path=render_path(path),
+            help="take --engine compiled, or leave precision out",
+        ),
+    )

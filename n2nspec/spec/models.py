@@ -157,12 +157,26 @@ class TrainSpec(_Table):
     dtype: Literal["float32", "float64"] = Field(
         "float32", description="Floating-point type of the training."
     )
+    precision: Literal["full", "bf16-mixed"] = Field(
+        "full",
+        description='"bf16-mixed": products of bfloat16 numbers, weights in float32; compiled engine only.',
+    )
     loss: Annotated[LossSpec, ByType(LOSSES)] = Field(
         default_factory=lambda: LOSSES["MSE"](), description="What is minimised."
     )
     optimizer: Annotated[OptimizerSpec, ByType(OPTIMIZERS)] = Field(
         default_factory=lambda: OPTIMIZERS["Adam"](), description="The rule of the steps."
     )
+
+    @model_validator(mode="after")
+    def _mixes(self) -> Self:
+        if self.precision != "full" and self.dtype != "float32":
+            raise PydanticCustomError(
+                "precision", '"{precision}" keeps weights in float32; received dtype = "{dtype}"',
+                {"precision": self.precision, "dtype": self.dtype, "field": "precision",
+                 "help": "leave dtype out, or take the full precision"},
+            )  # fmt: skip
+        return self
 
 
 class DataSpec(_Table):

@@ -94,8 +94,10 @@ def train(
         shape = (min(data.batch_size, data.pairs_per_epoch), data.channels, *data.size)
         steps = spec.train.epochs * data.batches_per_epoch
         choice = choose_engine(model, shape, steps, processes=processes)
-        if choice.engine != model.engine:
-            model = compile(spec, engine=choice.engine, device=device)
+        if choice.engine != model.engine or choice.precision:
+            model = compile(
+                spec, engine=choice.engine, device=device, processes=processes, precision=choice.precision
+            )
     validation = open_validation(spec, model.dtype)
     twin = OracleTrainer(model) if oracle else None
     session = _Session(
@@ -204,6 +206,7 @@ class _Session:
                 reason=self.reason,
                 device=str(self.model.device),
                 dtype=str(self.model.dtype).removeprefix("torch."),
+                precision=self.model.precision,
                 parameters=self.model.graph.parameter_count,
                 training=self.data.description,
                 validation=self.validation.description if self.validation else None,

@@ -29,6 +29,7 @@ class StartInfo:
         noisy_psnr: mean PSNR of the held-out pictures as they are, dB.
         psnr: the same after the untrained network.
         warnings: doubts about the spec and the data.
+        precision: of the training steps, as `train.precision` has it.
         reason: why this engine, where the user left it open.
         memory: what a training step takes, in words, where it has a limit.
     """
@@ -38,6 +39,7 @@ class StartInfo:
     engine: str
     device: str
     dtype: str
+    precision: str
     parameters: int
     training: str
     validation: str | None

@@ -131,8 +131,8 @@ def report(**medians: float) -> BenchReport:
         for name, m in medians.items()
     )
     return BenchReport(
-        spec="s", inference=False, input_shape=(1,), dtype="float32", device="cpu", threads=1, rounds=5,
-        interrupted=False, rows=rows, limit=None, environment={},
+        spec="s", inference=False, input_shape=(1,), dtype="float32", precision="full", device="cpu",
+        threads=1, rounds=5, interrupted=False, rows=rows, limit=None, environment={},
     )  # fmt: skip
 
 

@@ -242,6 +242,11 @@ def no_helper(folder: Path) -> object:
     return model.warnings
 
 
+def full_precision(folder: Path) -> object:
+    del folder
+    return compile_spec(spec('\n[train]\nprecision = "bf16-mixed"\n'), engine="optimized").warnings
+
+
 WAYS: dict[str, Callable[[Path], object]] = {
     "E209": other_target,
     "E301": missing_data,
@@ -270,6 +275,7 @@ WAYS: dict[str, Callable[[Path], object]] = {
     "W306": doing_harm,
     "W501": no_compiler,
     "W502": no_helper,
+    "W503": full_precision,
 }
 
 

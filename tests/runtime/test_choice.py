@@ -33,8 +33,9 @@ def stubbed(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[str]:
 
     def compile_optimized(spec: n2nspec.Spec, engine: str, **options: object) -> Model:
         asked.append(engine)
-        made = real(spec, "optimized", **options)  # type: ignore[arg-type]
-        made.__dict__["pretends"] = engine
+        precision = options.pop("precision", None)
+        made = real(spec, "optimized", precision="full", **options)  # type: ignore[arg-type]
+        made.__dict__["pretends"] = str(precision) if precision in seconds else engine
         return made
 
     monkeypatch.setattr(choice, "compile", compile_optimized)
@@ -63,6 +64,26 @@ def test_many_long_steps_are_measured_once(
     for name, tensor in trained.state_dict().items():
         assert torch.equal(tensor, before[name])
     assert torch.equal(trained.generator_state(), random)
+
+
+@pytest.mark.parametrize(
+    ("low", "engine", "precision"), [(0.1, "compiled", "bf16-mixed"), (0.3, "compiled", "full")]
+)
+def test_half_precision_is_taken_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, low: float, engine: str, precision: str
+) -> None:
+    seconds = {"full": 0.2, "bf16-mixed": low}
+    asked = stubbed(monkeypatch, optimized=0.5, compiled=0.0, **seconds)
+    found = choose_engine(model({"train.precision": "bf16-mixed"}), SHAPE, MANY)
+    assert found == EngineChoice(
+        engine=engine, precision=precision,
+        reason="measured a step: optimized 500 ms and compiled 200 ms and"
+        f" compiled bf16-mixed {1e3 * low:g} ms",
+    )  # fmt: skip
+    assert asked == ["optimized", "compiled", "compiled"]
+    asked.clear()
+    choose_engine(model(), SHAPE, MANY)
+    assert asked == ["optimized", "compiled"]  # another question
 
 
 @pytest.mark.parametrize(

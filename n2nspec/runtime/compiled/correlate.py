@@ -6,6 +6,7 @@ is changed in place, so that a compiler may fuse what comes before and after int
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING
 from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap, Grid, spread
 from n2nspec.runtime.compiled import tiles
+from n2nspec.runtime.compiled.precision import Precision
 from n2nspec.runtime.compiled.tiles import LARGE, Window
 
 if TYPE_CHECKING:
-    from torch import Tensor, device, dtype
+    from torch import Tensor, device
 
 __all__ = ["Correlation", "interleave", "settled"]
 
@@ -46,11 +48,12 @@ class Correlation:
     spread: Tensor | None
     pictures: int
     tiled: bool
+    precision: Precision
 
     @classmethod
     def make(
         cls, maps: tuple[AxisMap, AxisMap], size: tuple[int, int], out: tuple[int, int], pictures: int,
-        channels: int, kernel: tuple[int, int], kind: dtype, place: device,
+        channels: int, kernel: tuple[int, int], precision: Precision, place: device,
     ) -> Correlation:  # fmt: skip
         sums = maps[0].summed(), maps[1].summed()
         widths = 1, 1
@@ -61,11 +64,12 @@ class Correlation:
         )
         own = all(axis.plain or axis.turned for axis in maps)
         depth = maps[0].length * maps[1].length
-        windows = pictures * rows.windows * columns.windows * depth * channels * kind.itemsize
+        windows = pictures * rows.windows * columns.windows * depth * channels * precision.low.itemsize
         return cls(
             maps=maps, size=size, out=out, channels=channels, kernel=kernel, grids=(rows, columns),
-            widths=widths, pictures=pictures, tiled=place.type in TILING and depth > 1 and windows > LARGE,
-            spread=None if own else torch.tensor(spread(maps, kernel), dtype=kind, device=place),
+            widths=widths, pictures=pictures, precision=precision,
+            tiled=place.type in TILING and depth > 1 and windows > LARGE,
+            spread=None if own else torch.tensor(spread(maps, kernel), dtype=precision.full, device=place),
         )  # fmt: skip
 
     @property
@@ -99,13 +103,14 @@ class Correlation:
             m.length == 1 and m.stride == 1 and g.first == 0 and g.windows == size
             for m, g, size in zip(self.maps, self.grids, (height, width), strict=True)
         )
+        low = self.precision.low
         if self.widths != (1, 1):
             padded = self._sums(x)
         elif single:  # a window is a pixel
-            return x.reshape(n * height * width, channels)
+            return x.to(low).reshape(n * height * width, channels)
         else:
-            pads = (0, 0, across.before, across.after, rows.before, rows.after)
-            padded = (torch.nn.functional.pad(x, pads) if any(pads) else x).contiguous()
+            pads = across.before, across.after, rows.before, rows.after
+            padded = _padded(x, pads).to(low).contiguous()
         if self.tiled:
             return settled(padded)
         windows = self._window.view(padded)
@@ -116,7 +121,7 @@ class Correlation:
 
     def product(self, columns: Tensor, weights: Tensor) -> Tensor:
         """Of `columns` and the small kernels; see `matrix` and `pixels`."""
-        matrix = self.matrix(weights)
+        matrix = self.matrix(weights).to(columns.dtype)
         if self.tiled:
             return tiles.product(columns, matrix.contiguous(), self._window)
         return columns @ matrix
@@ -125,19 +130,20 @@ class Correlation:
         """Of the weights, (kH, kW, C, O), from `pixels` (N·windows, O), the gradient of the product."""
         if self.tiled:
             return self.collect(tiles.gradient(columns, pixels.contiguous(), self._window))
-        return self.collect(columns.t() @ pixels)
+        return self.collect((columns.t() @ pixels).to(self.precision.full))
 
     def product_and_gradient(self, columns: Tensor, weights: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Both. The weights of the two may differ in how many outputs they have."""
+        matrix = self.matrix(weights).to(columns.dtype)
         if not self.tiled:
-            return columns @ self.matrix(weights), self.collect(columns.t() @ pixels)
-        matrix = self.matrix(weights).contiguous()
+            return columns @ matrix, self.collect((columns.t() @ pixels).to(self.precision.full))
+        matrix = matrix.contiguous()
         product, gradient = tiles.product_and_gradient(columns, matrix, pixels.contiguous(), self._window)
         return product, self.collect(gradient)
 
     def _sums(self, x: Tensor) -> Tensor:
         """For each pixel that a window has, the sum of as many pixels from there on as `widths` tell."""
-        pads: list[int] = []
+        pads: list[int] = []  # as `_padded` takes them
         spans: list[int] = []
         starts: list[int] = []
         for m, g, width, size in zip(self.maps, self.grids, self.widths, x.shape[1:3], strict=True):
@@ -145,14 +151,14 @@ class Correlation:
             pads = [max(0, -g.first), max(0, g.first + span + width - 1 - size), *pads]
             spans.append(span)
             starts.append(max(0, g.first))
-        padded = torch.nn.functional.pad(x, (0, 0, *pads))
+        padded = _padded(x, pads).to(self.precision.full)
         found: Tensor | None = None
         for i in range(starts[0], starts[0] + self.widths[0]):
             for j in range(starts[1], starts[1] + self.widths[1]):
                 part = padded[:, i : i + spans[0], j : j + spans[1]]
                 found = part if found is None else found + part
         assert found is not None
-        return settled(found.contiguous())
+        return settled(found.to(self.precision.low).contiguous())
 
     def matrix(self, weights: Tensor) -> Tensor:
         """The small kernels as a matrix (kH'·kW'·C, rH·rW·O), from weights (kH, kW, C, O)."""
@@ -224,6 +230,21 @@ def settled(x: Tensor) -> Tensor:
     if x.storage_offset():  # before torch 2.13 the compiler would lose it
         return x
     return x.as_strided((x.numel(),), (1,)).as_strided(x.shape, x.stride())
+
+
+def _padded(x: Tensor, pads: Sequence[int]) -> Tensor:
+    """Pictures (N, H, W, C) with margins of zeros: left, right, above, below.
+
+    Those in half precision are taken for pictures of half as many channels, which hold two numbers each:
+    torch's compiler for CPUs makes margins around numbers of 16 bits one number at a time.
+    """
+    if not any(pads):
+        return x
+    if x.element_size() != 2 or x.shape[3] % 2:
+        return torch.nn.functional.pad(x, (0, 0, *pads))
+    n, height, width, channels = x.shape
+    pairs = settled(x.contiguous().view(-1)).view(torch.float32).view(n, height, width, channels // 2)
+    return settled(torch.nn.functional.pad(pairs, (0, 0, *pads))).view(x.dtype)
 
 
 def interleave(parts: list[list[Tensor]]) -> Tensor:

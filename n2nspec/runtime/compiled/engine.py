@@ -20,6 +20,7 @@ from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import Mode
 from n2nspec.losses import LossSpec
 from n2nspec.optim import OptimizerSpec
+from n2nspec.runtime.compiled.precision import Precision
 from n2nspec.runtime.compiled.step import Buffers, Result, TrainingStep
 from n2nspec.runtime.compiled.toolchain import find_compiler, keep_results, remove_leftovers
 from n2nspec.runtime.compiled.trace import compiled
@@ -40,8 +41,11 @@ class CompiledEngine(OptimizedEngine):
 
     name = "compiled"
 
-    def __init__(self, graph: ShapedGraph, *, kind: dtype, place: device) -> None:
+    def __init__(
+        self, graph: ShapedGraph, *, kind: dtype, place: device, precision: str | None = None
+    ) -> None:
         super().__init__(graph, kind=kind, place=place)
+        self.precision = Precision.of(kind, precision or graph.spec.train.precision)
         schedule = plan(graph, input_gradient=False)
         stepped = {step.node.owner for step in schedule.backward if step.needs.parameters}
         self._stepped = {
@@ -146,7 +150,7 @@ class CompiledEngine(OptimizedEngine):
         """What is compiled for batches of a shape."""
         return TrainingStep(
             optimise(program(self._graph, shape)), self._stepped, loss, optimizer, mode,
-            kind=self._kind, place=self._place,
+            precision=self.precision, place=self._place,
         )  # fmt: skip
 
 

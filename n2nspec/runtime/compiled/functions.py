@@ -16,6 +16,7 @@ from n2nspec.compiler.program import Activation, ConvOp, LayerOp, PoolOp, Progra
 from n2nspec.layers._base import Mode, Needs, run
 from n2nspec.runtime.compiled.correlate import Correlation, interleave, settled
 from n2nspec.runtime.compiled.gather import Gathering
+from n2nspec.runtime.compiled.precision import Precision
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -43,12 +44,14 @@ class LayerFunction:
 
     op: LayerOp
     needs: Needs
+    kind: dtype
+    """What the layer computes in."""
 
     def forward(self, weights: Named, xs: Sequence[Tensor], mode: Mode) -> tuple[Tensor, Any, Named]:
-        return run(self.op.layer, weights, tuple(xs), mode)
+        return run(self.op.layer, weights, tuple(x.to(self.kind) for x in xs), mode)
 
     def backward(self, weights: Named, saved: Any, gy: Tensor) -> tuple[Sequence[Tensor | None], Named]:
-        return self.op.layer.backward(weights, saved, gy, self.needs)
+        return self.op.layer.backward(weights, saved, gy.to(self.kind), self.needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +113,10 @@ class Convolution:
 
     def __init__(
         self, op: ConvOp, program: Program, kernel: tuple[int, int], needs: tuple[bool, ...], *, kept: bool,
-        kind: dtype, place: device,
+        precision: Precision, place: device,
     ) -> None:  # fmt: skip
-        self.op, self.needs, self.kept = op, needs, kept
+        self.op, self.needs, self.kept, self.precision = op, needs, kept, precision
+        self.result = precision.full if op.name == program.output else precision.low
         out = op.shape[2], op.shape[3]
         self.forwards: list[Correlation | Gathering] = []
         self.adjoints: list[Correlation | Gathering] = []
@@ -125,15 +129,15 @@ class Convolution:
             self.from_input.append(multiplies_windows(source, needed))
             n, size = op.shape[0], (height, width)
             self.forwards.append(
-                Gathering(maps=source.maps, size=size, out=out, pictures=n, kernel=kernel)
-                if Gathering.suits(source.maps, kernel, n * height * width * op.shape[1], kind)
-                else Correlation.make(source.maps, size, out, n, source.channels, kernel, kind, place)
+                Gathering(maps=source.maps, size=size, out=out, pictures=n, kernel=kernel, low=precision.low)
+                if Gathering.suits(source.maps, kernel, n * height * width * op.shape[1], precision.low)
+                else Correlation.make(source.maps, size, out, n, source.channels, kernel, precision, place)
             )
             self.adjoints.append(
-                Gathering(maps=adjoint, size=out, out=size, pictures=n, kernel=kernel)
+                Gathering(maps=adjoint, size=out, out=size, pictures=n, kernel=kernel, low=precision.low)
                 if self.from_input[-1]
-                and Gathering.suits(adjoint, kernel, n * prod(out) * source.channels, kind)
-                else Correlation.make(adjoint, out, size, n, op.shape[1], kernel, kind, place)
+                and Gathering.suits(adjoint, kernel, n * prod(out) * source.channels, precision.low)
+                else Correlation.make(adjoint, out, size, n, op.shape[1], kernel, precision, place)
             )
 
     def _weight(self, weights: Named) -> list[Tensor]:
@@ -147,7 +151,7 @@ class Convolution:
         columns = [correlation.columns(x) for correlation, x in zip(self.forwards, pictures, strict=True)]
         activation, bias = self.op.activation, weights["bias"] if self.op.bias else None
         products = [
-            correlation.product(windows, w)
+            self._full(correlation.product(windows, w))
             for correlation, windows, w in zip(self.forwards, columns, self._weight(weights), strict=True)
         ]
         first, rest = self.forwards[0], self.forwards[1:]
@@ -166,14 +170,23 @@ class Convolution:
             for correlation, product in zip(rest, products[1:], strict=True):
                 y = y + correlation.pixels(product)
             y = _activate(activation, _plus(y, bias))
+        y = y.to(self.result)
         if self.kept:
             y = settled(y.contiguous())
         return y.permute(0, 3, 1, 2), (pictures, columns, y), {}
 
+    def _full(self, product: Tensor) -> Tensor:
+        """In full precision, converted in one go before phases are put in their places."""
+        full = product.to(self.precision.full)
+        return settled(full) if self.precision.mixed else full
+
     def backward(self, weights: Named, saved: Any, gy: Tensor) -> tuple[Sequence[Tensor | None], Named]:
         pictures, columns, y = saved
         n, outputs, height, width = self.op.shape
-        gy = _before_activation(self.op.activation, y, gy.permute(0, 2, 3, 1))
+        full, low = self.precision
+        gy = _before_activation(self.op.activation, y.to(full), gy.to(full).permute(0, 2, 3, 1))
+        if not self.narrow:  # few channels are summed first
+            gy = gy.to(low)
         if self.gathers or self.narrow or any(self.from_input):
             gy = settled(gy.contiguous())
         gxs: list[Tensor | None] = []
@@ -186,12 +199,12 @@ class Convolution:
             flipped, product = w.transpose(2, 3), None
             if from_input:
                 assert isinstance(forward, Correlation)
-                gws.append(forward.gradient(windows, gy.reshape(n * height * width, outputs)))
+                gws.append(forward.gradient(windows, gy.to(low).reshape(n * height * width, outputs)))
                 if needed:
                     product = adjoint.product(adjoint.columns(gy), flipped)
             else:
                 assert isinstance(adjoint, Correlation)
-                pixels = x.reshape(n * x.shape[1] * x.shape[2], x.shape[3])
+                pixels = x.to(low).reshape(n * x.shape[1] * x.shape[2], x.shape[3])
                 columns_of_gy = adjoint.columns(gy)
                 if needed:
                     product, gw = adjoint.product_and_gradient(columns_of_gy, flipped, pixels)
@@ -204,8 +217,8 @@ class Convolution:
         if self.op.bias:
             # rows of pixels first, which are long enough for vector units
             rows_of_gy = gy.reshape(n * height, width * outputs) if self.narrow else gy
-            sums = rows_of_gy.sum(0).view(1, 1, width, outputs) if self.narrow else gy
-            gradients["bias"] = sums.sum((0, 1, 2))
+            sums = rows_of_gy.sum(0, dtype=full).view(1, 1, width, outputs) if self.narrow else gy
+            gradients["bias"] = sums.sum((0, 1, 2), dtype=full)
         return gxs, gradients
 
 

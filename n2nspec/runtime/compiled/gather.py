@@ -35,6 +35,7 @@ class Gathering:
     out: tuple[int, int]
     pictures: int
     kernel: tuple[int, int]
+    low: dtype
 
     @staticmethod
     def suits(maps: tuple[AxisMap, AxisMap], kernel: tuple[int, int], numbers: int, kind: dtype) -> bool:
@@ -49,11 +50,12 @@ class Gathering:
 
     def columns(self, x: Tensor) -> Tensor:
         """The pixels as a matrix, (N·H·W, C)."""
-        return x.reshape(-1, x.shape[3])
+        return x.to(self.low).reshape(-1, x.shape[3])
 
     def product(self, columns: Tensor, weights: Tensor) -> Tensor:
         """(N·H·W, kH·kW·O), from weights (kH, kW, C, O)."""
-        return columns @ weights.permute(2, 0, 1, 3).reshape(weights.shape[2], -1)
+        matrix = weights.permute(2, 0, 1, 3).reshape(weights.shape[2], -1)
+        return columns @ matrix.to(self.low)
 
     def pixels(self, product: Tensor, finish: Callable[[Tensor], Tensor] = lambda part: part) -> Tensor:
         """The product as pictures (N, H, W, O); `finish` is done to each number."""

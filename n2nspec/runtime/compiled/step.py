@@ -24,9 +24,10 @@ from n2nspec.runtime.compiled.functions import (
     MaxPooling,
     multiplies_windows,
 )
+from n2nspec.runtime.compiled.precision import Precision
 
 if TYPE_CHECKING:
-    from torch import Tensor, device, dtype
+    from torch import Tensor, device
 
 __all__ = ["Result", "TrainingStep"]
 
@@ -54,9 +55,9 @@ class TrainingStep:
 
     def __init__(
         self, program: Program, shapes: Shapes, loss: LossSpec, optimizer: OptimizerSpec, mode: Mode,
-        *, kind: dtype, place: device,
+        *, precision: Precision, place: device,
     ) -> None:  # fmt: skip
-        self.program, self.shapes = program, shapes
+        self.program, self.shapes, self.precision = program, shapes, precision
         self.loss, self.optimizer, self.mode = loss, optimizer, mode
         self.wanted: set[str] = set()
         self.kept: set[str] = set()  # values that are multiplied as they are
@@ -73,26 +74,29 @@ class TrainingStep:
                     if not multiplies_windows(source, source.value in self.wanted)
                 )
         self.functions: list[tuple[Op, Weights | None, Function]] = [
-            (op, _weights(op), self._function(op, owned[op.name], kind, place)) for op in program.ops
+            (op, _weights(op), self._function(op, owned[op.name], place)) for op in program.ops
         ]
 
-    def _function(self, op: Op, own: Mapping[str, tuple[int, ...]], kind: dtype, place: device) -> Function:
+    def _function(self, op: Op, own: Mapping[str, tuple[int, ...]], place: device) -> Function:
         needs = tuple(name in self.wanted for name in op.inputs)
         if isinstance(op, ConvOp):
             height, width = own["weight"][2:]
             kept = op.name in self.kept
-            return Convolution(op, self.program, (height, width), needs, kept=kept, kind=kind, place=place)
+            return Convolution(
+                op, self.program, (height, width), needs, kept=kept, precision=self.precision, place=place
+            )
         if isinstance(op, PoolOp):
             height, width = self.program.shapes[op.inputs[0]][2:]
             return MaxPooling(op, (height, width))
         assert isinstance(op, LayerOp)
-        return LayerFunction(op, Needs(inputs=needs, parameters=bool(own)))
+        return LayerFunction(op, Needs(inputs=needs, parameters=bool(own)), self.precision.full)
 
     def __call__(
         self, parameters: Tensor, state: Mapping[str, Tensor], buffers: Buffers, x: Tensor, target: Tensor,
         factors: Tensor,
     ) -> Result:  # fmt: skip
         """One step from flat `parameters` and `state`; `factors` are `OptimizerSpec.factors`."""
+        low = self.precision.low
         views = self._views(parameters)
         values = {self.program.input_name: x}
         saved: dict[str, Any] = {}
@@ -106,6 +110,8 @@ class TrainingStep:
                 own |= _own(weights, buffers.get(weights.node, {}))
             xs = [values[name] for name in op.inputs]
             value, saved[op.name], updates = function.forward(own, xs, self.mode)
+            if op.name != self.program.output:  # what the loss sees is not rounded
+                value = value.to(low)
             values[op.name] = _kept(value) if op.name in self.kept else value
             for key, value in updates.items():
                 assert weights
@@ -121,7 +127,7 @@ class TrainingStep:
             for name, gx in zip(op.inputs, gxs, strict=True):
                 if name in self.wanted:
                     assert gx is not None
-                    _add(gradients, name, gx)
+                    _add(gradients, name, gx.to(low))
             for key, gradient in gparams.items():
                 assert weights
                 _add(sums, (weights.owner, weights.prefix + key), gradient)

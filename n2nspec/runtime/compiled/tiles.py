@@ -60,13 +60,16 @@ class Window:
             self.begin[0] * row + self.begin[1] * column,
         )
 
-    def shifts(self, channels: int) -> bool:
-        """Whether `product` shifts pixels. Its rows are then all pixels of the padded pictures."""
-        return self.stride == (1, 1) and channels >= SHIFTED
+    def shifts(self, padded: Tensor) -> bool:
+        """Whether `product` shifts pixels. Its rows are then all pixels of the padded pictures.
+
+        Not those in half precision, whose sums would be rounded after each place.
+        """
+        return self.stride == (1, 1) and padded.shape[3] >= SHIFTED and padded.element_size() >= 4
 
     def rows(self, padded: Tensor) -> tuple[int, int]:
         """As how many rows and columns `product` gives each picture."""
-        return (padded.shape[1], padded.shape[2]) if self.shifts(padded.shape[3]) else self.count
+        return (padded.shape[1], padded.shape[2]) if self.shifts(padded) else self.count
 
 
 def product(padded: Tensor, kernels: Tensor, window: Window) -> Tensor:
@@ -99,7 +102,7 @@ def _operators() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., 
     def multiplied(padded: Tensor, kernels: Tensor, numbers: list[int]) -> Tensor:
         window = Window.of(numbers)
         found = _empty_product(padded, kernels, numbers)
-        if window.shifts(padded.shape[3]):
+        if window.shifts(padded):
             _shifted(padded, kernels, window, found)
             return found
         for columns, rows in _tiles(padded, window):
@@ -109,7 +112,7 @@ def _operators() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., 
     def collected(padded: Tensor, pixels: Tensor, numbers: list[int]) -> Tensor:
         found = _empty_gradient(padded, pixels, numbers).zero_()
         for columns, rows in _tiles(padded, Window.of(numbers)):
-            found.addmm_(pixels[rows].t(), columns)
+            _add_product(found, pixels[rows].t(), columns)
         return found
 
     def both(
@@ -119,7 +122,7 @@ def _operators() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., 
         found.zero_()
         for columns, rows in _tiles(padded, Window.of(numbers)):
             torch.mm(columns, kernels, out=made[rows])
-            found.addmm_(pixels[rows].t(), columns)
+            _add_product(found, pixels[rows].t(), columns)
         return made, found
 
     def made(
@@ -145,12 +148,21 @@ def _empty_product(padded: Tensor, kernels: Tensor, numbers: list[int]) -> Tenso
 
 
 def _empty_gradient(padded: Tensor, pixels: Tensor, numbers: list[int]) -> Tensor:
-    return padded.new_empty((pixels.shape[1], prod(Window.of(numbers).lengths) * padded.shape[3]))
+    kind = torch.promote_types(padded.dtype, torch.float32)
+    return padded.new_empty((pixels.shape[1], prod(Window.of(numbers).lengths) * padded.shape[3]), dtype=kind)
 
 
 def _empty_both(padded: Tensor, kernels: Tensor, pixels: Tensor, numbers: list[int]) -> tuple[Tensor, Tensor]:
     count = padded.shape[0] * prod(Window.of(numbers).count)
     return padded.new_empty((count, kernels.shape[1])), _empty_gradient(padded, pixels, numbers)
+
+
+def _add_product(found: Tensor, a: Tensor, b: Tensor) -> None:
+    """Adds a·b to `found`, which may be more precise than they are."""
+    if a.dtype == found.dtype:
+        found.addmm_(a, b)
+    else:
+        found += a @ b
 
 
 def _tiles(padded: Tensor, window: Window) -> Iterator[tuple[Tensor, slice]]:
