@@ -210,7 +210,6 @@ class Buffers:
         total = self._settle(shared)
         block = torch.empty(total, dtype=torch.uint8, device=self.device)
         advise_large_pages(block)
-        block[shared:].zero_()
 
         def tensor(offset: int, shape: tuple[int, ...], kind: dtype) -> Tensor:
             return block[offset : offset + prod(shape) * kind.itemsize].view(kind).view(shape)
@@ -222,6 +221,7 @@ class Buffers:
             picture.offset = scratch.offset
         for picture in self._pictures:
             picture.bind(tensor(picture.offset, picture.storage_shape, self.dtype))
+            picture.clear_border()
         self.bytes = total
 
     def _settle(self, total: int) -> int:

@@ -20,6 +20,7 @@ from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
 from n2nspec.runtime.optimized.correlate import Call, Correlation, KernelMatrix
 from n2nspec.runtime.optimized.kernels import Kernel, Values
 from n2nspec.runtime.optimized.sums import Sums
+from n2nspec.runtime.optimized.tiling import Tile, tiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,9 +74,15 @@ class ConvKernel(Kernel):
             shape = first.correlation.scale, self.out.stored
             self.bias = torch.full(shape, nothing, dtype=buffers.dtype, device=buffers.device)
             self.bias[:, :outputs] = 0.0
+        itemsize = buffers.dtype.itemsize
+        self.tiles = tiles(n, height, 3 * width * self.out.stored * itemsize)
+        """Of the value, where activations are not done to those of a product."""
+        last = self.forwards[-1].correlation
+        finished = last.tiles if last.scale == 1 else self.tiles
         self.scaled: Scratch | None = None
         if activation and activation.kind == "leaky_relu" and self.in_place:
-            self.scaled = buffers.scratch((n, height, width, self.out.stored), now, now)
+            most = max(tile.rows for tile in finished)
+            self.scaled = buffers.scratch((most * width * self.out.stored,), now, now)
         self.bound_to: Tensor | None = None
         """The weights that the calls of the forward pass were made for; below, those of the backward pass."""
         self.backwards: list[_Backward] = []
@@ -95,7 +102,7 @@ class ConvKernel(Kernel):
         if activation and activation.kind != "sigmoid":
             # it has served before these are filled
             later = [self.copy, *(scratch for part in self.backwards for scratch in part.scratches)]
-            numbers = n * height * width * gradient.stored
+            numbers = max(tile.rows for tile in self.tiles) * width * gradient.stored
             large = [scratch for scratch in later if scratch and prod(scratch.shape) >= numbers]
             self.slope = large[0] if large else buffers.scratch((numbers,), then, then)
         self.sums = buffers.scratch((gradient.stored,), then, then)
@@ -153,7 +160,11 @@ class ConvKernel(Kernel):
                 added = bias if self.bias is None else self.bias.view(-1)
                 if self.bias is not None and bias is not None:
                     yield partial(self.bias[:, : op.shape[1]].copy_, bias)
-            yield from correlation.multiplied(forward.matrix.kernels, product, added)
+            last = index == len(parts) - 1
+            finish = partial(self._finished, total) if last and correlation.scale == 1 else None
+            yield from correlation.multiplied(forward.matrix.kernels, product, added, finish)
+            if finish:
+                return
             if correlation.scale == 1:
                 first = correlation.view(product)[:, :, :, 0, 0]
                 if total is not None:
@@ -170,13 +181,25 @@ class ConvKernel(Kernel):
             for phase, (rows, columns) in phases:
                 yield partial(getattr(total[:, rows, columns], put), phase)
         assert total is not None
-        if op.activation is None and self.in_place:
-            return
-        if self.scaled is None:
-            yield from _activated(op.activation, total, self.out.whole)
-        elif op.activation is not None:
-            yield partial(torch.mul, total, op.activation.slope, out=self.scaled.tensor)
-            yield partial(torch.maximum, total, self.scaled.tensor, out=self.out.whole)
+        for tile in self.tiles:
+            yield from self._activated(tile.of(total), tile.of(self.out.whole))
+
+    def _finished(self, total: Tensor | None, tile: Tile, part: Tensor) -> Iterator[Call]:
+        """From a tile of the last source's product, to which the `total` of those before is added."""
+        if total is not None:
+            value = tile.of(total)
+            yield partial(value.add_, part)
+            part = value
+        yield from self._activated(part, tile.of(self.out.whole))
+
+    def _activated(self, value: Tensor, out: Tensor) -> Iterator[Call]:
+        activation = self.op.activation
+        if self.scaled is not None and activation is not None:
+            scaled = self.scaled.tensor[: value.numel()].view(value.shape)
+            yield partial(torch.mul, value, activation.slope, out=scaled)
+            yield partial(torch.maximum, value, scaled, out=out)
+        elif activation is not None or not self.in_place:
+            yield from _activated(activation, value, out)
 
     def _activated_phases(
         self, correlation: Correlation, product: Tensor, phases: list[tuple[Tensor, tuple[slice, slice]]]
@@ -229,21 +252,22 @@ class ConvKernel(Kernel):
         activation = self.op.activation
         if activation is None:
             return
-        gy, y = self.gradient.whole, self.out.whole
-        if activation.kind == "sigmoid":
-            yield partial(gy.mul_, y)
-            yield partial(gy.addcmul_, gy, y, value=-1)
-            return
-        assert self.slope is not None
-        slope = self.slope.tensor.view(-1)[: gy.numel()].view(gy.shape)
-        # 1 or 0, as numbers: ten times as fast as a choice by a mask
-        if activation.kind == "relu":  # whose value is not negative
-            yield partial(torch.sign, y, out=slope)
-        else:
-            yield partial(torch.gt, y, 0, out=slope)
-            yield partial(slope.mul_, 1 - activation.slope)
-            yield partial(slope.add_, activation.slope)
-        yield partial(gy.mul_, slope)
+        for tile in self.tiles:
+            gy, y = tile.of(self.gradient.whole), tile.of(self.out.whole)
+            if activation.kind == "sigmoid":
+                yield partial(gy.mul_, y)
+                yield partial(gy.addcmul_, gy, y, value=-1)
+                continue
+            assert self.slope is not None
+            slope = self.slope.tensor.view(-1)[: gy.numel()].view(gy.shape)
+            # 1 or 0, as numbers: ten times as fast as a choice by a mask
+            if activation.kind == "relu":  # whose value is not negative
+                yield partial(torch.sign, y, out=slope)
+            else:
+                yield partial(torch.gt, y, 0, out=slope)
+                yield partial(slope.mul_, 1 - activation.slope)
+                yield partial(slope.add_, activation.slope)
+            yield partial(gy.mul_, slope)
 
 
 class _Forward:

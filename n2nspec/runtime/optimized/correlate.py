@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap, spread
 from n2nspec.runtime.optimized.buffers import Buffers, Picture
+from n2nspec.runtime.optimized.tiling import TILE, Tile, tiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +26,8 @@ __all__ = ["Call", "Correlation", "KernelMatrix", "pads_for"]
 Call = Callable[[], object]
 """One operator on its arguments, which are all there."""
 
-TILE = 3 * 2**20
-"""Bytes of columns at a time; more does not stay in a core's cache, much less pays for too many calls."""
-
+Finish = Callable[[Tile, "Tensor"], Iterator[Call]]
+"""What is done to a tile of a product, (pictures, rows of windows, windows, channels), once it is there."""
 
 SHORT = 64
 """Bytes of a row of a window up to which one call a row of the kernel copies windows up to three times as
@@ -142,17 +142,17 @@ class Correlation:
         if shifted:
             assert maps[0].stride == maps[1].stride == 1
             self.pitch = picture.storage_shape[1:3]
-            self.tile = max(
-                64, TILE // ((picture.stored + self.scale * outputs) * buffers.dtype.itemsize * 3)
-            )
+            pixel = (picture.stored + self.scale * outputs) * buffers.dtype.itemsize * 3
+            self.tile = max(64, TILE // pixel)
+            self.tiles = tiles(n, self.count[0], self.pitch[1] * pixel)
         else:
             self.pitch = self.count
             self.depth = prod(self.lengths) * picture.stored
             row = self.depth * buffers.dtype.itemsize
             run = picture.stored * (self.lengths[1] if maps[1].dilation == 1 else 1)
             self._short = run * buffers.dtype.itemsize <= SHORT and self.lengths[0] > 1
-            self.tiles = _tiles(n, self.count, row, whole=keep_until is not None)
-            most = max((b - a) * (d - c) for a, b, c, d in self.tiles) * self.count[1]
+            self.tiles = tiles(n, self.count[0], self.count[1] * row, whole=keep_until is not None)
+            most = max(tile.rows for tile in self.tiles) * self.count[1]
             self.direct = picture.contiguous and self._whole()
             if not self.direct:
                 until = when if keep_until is None else keep_until
@@ -174,6 +174,7 @@ class Correlation:
         # columns of a tile, the calls that copy windows into them, the rows that they are
         self._parts: list[tuple[Tensor, tuple[Call, ...], slice]] = []
         if self.direct:
+            self.tiles = tiles(self.picture.shape[0], self.count[0], 0, whole=True)
             self._parts.append((self.picture.matrix, (), slice(0, self.rows)))
             return
         windows = self.picture.windows(
@@ -182,10 +183,10 @@ class Correlation:
             (self.maps[0].dilation, self.maps[1].dilation),
         )  # fmt: skip
         start = 0
-        for a, b, c, d in self.tiles:
-            count = (b - a) * (d - c) * self.count[1]
+        for tile in self.tiles:
+            count = tile.rows * self.count[1]
             columns = self._columns.tensor[:count]
-            view = windows[a:b, c:d]
+            view = tile.of(windows)
             filled = columns.view(view.shape)
             fills = [(filled, view)]
             if self._short and count >= MANY:
@@ -196,35 +197,51 @@ class Correlation:
 
     def _bind_shifts(self) -> None:
         (rows, columns), (above, _, left, _) = self.grids, self.picture.pads
-        width = self.pitch[1]
+        height, width = self.pitch
         self._offsets = [
             (rows.first + above + u * self.maps[0].dilation) * width
             + columns.first + left + v * self.maps[1].dilation
             for u in range(self.lengths[0])
             for v in range(self.lengths[1])
         ]  # fmt: skip
-        last = self.rows - prod(self.pitch) + (self.count[0] - 1) * width + self.count[1]
         pixels = self.picture.matrix
         self._shifts: list[tuple[slice, list[Tensor]]] = []
-        for start in range(0, last, self.tile):
-            stop = min(start + self.tile, last)
+        for tile in self.tiles:
+            start = tile.first * height * width + tile.top * width
+            stop = (tile.last - 1) * height * width + (tile.bottom - 1) * width + self.count[1]
             self._shifts.append(
                 (slice(start, stop), [pixels[start + offset : stop + offset] for offset in self._offsets])
             )
 
-    def multiplied(self, kernels: Tensor, product: Tensor, bias: Tensor | None = None) -> Iterator[Call]:
-        """The product of all windows with the kernels, and a bias for every channel of every phase."""
-        if not self.shifted:
-            for columns, fill, rows in self._parts:
-                yield from fill
-                yield _product(columns, kernels, product[rows], bias)
-            return
+    def multiplied(
+        self, kernels: Tensor, product: Tensor, bias: Tensor | None = None, finish: Finish | None = None
+    ) -> Iterator[Call]:
+        """The product of all windows with the kernels, and a bias for every channel of every phase.
+
+        What `finish` gives follows each tile, for pixels without phases.
+        """
+        if self.shifted:
+            calls = self._of_shifts(kernels, product, bias)
+        else:
+            calls = (
+                [*fill, _product(columns, kernels, product[rows], bias)]
+                for columns, fill, rows in self._parts
+            )
+        view = self.view(product)[:, :, :, 0, 0]
+        for tile, made in zip(self.tiles, calls, strict=True):
+            yield from made
+            if finish is not None:
+                yield from finish(tile, tile.of(view))
+
+    def _of_shifts(self, kernels: Tensor, product: Tensor, bias: Tensor | None) -> Iterator[list[Call]]:
         places = kernels.view(len(self._offsets), self.picture.stored, -1).unbind()
         for rows, shifts in self._shifts:
             part = product[rows]
-            yield _product(shifts[0], places[0], part, bias)
-            for pixels, place in zip(shifts[1:], places[1:], strict=True):
-                yield partial(part.addmm_, pixels, place)
+            rest = zip(shifts[1:], places[1:], strict=True)
+            yield [
+                _product(shifts[0], places[0], part, bias),
+                *(partial(part.addmm_, pixels, place) for pixels, place in rest),
+            ]
 
     def correlated(self, pixels: Tensor, gradient: Tensor) -> Iterator[Call]:
         """The transposed gradient of the kernels that turn the windows into `pixels`."""
@@ -327,14 +344,3 @@ def _rise(delays: tuple[int, ...]) -> int | None:
 
 def _product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> Call:
     return partial(torch.mm, a, b, out=out) if bias is None else partial(torch.addmm, bias, a, b, out=out)
-
-
-def _tiles(n: int, count: tuple[int, int], row_bytes: int, *, whole: bool) -> list[tuple[int, int, int, int]]:
-    """Pictures a to b, rows of windows c to d: as many as the cache holds; all, where they are kept."""
-    rows = max(1, TILE // max(1, count[1] * row_bytes))
-    if whole or rows >= n * count[0]:
-        return [(0, n, 0, count[0])]
-    if rows >= count[0]:
-        step = rows // count[0]
-        return [(i, min(i + step, n), 0, count[0]) for i in range(0, n, step)]
-    return [(i, i + 1, j, min(j + rows, count[0])) for i in range(n) for j in range(0, count[0], rows)]

@@ -31,7 +31,8 @@ KEPT = 4
 """Shapes whose instances stay: full and last batches of training, and those of held-out pictures."""
 
 LARGE = 2**28
-"""Bytes of buffers from which on an instance that only looked at a large picture is not kept."""
+"""Bytes of buffers from which on an instance that only looked at a large picture is kept only while others of
+the same size follow: a single one is done with, and of a row of them each would wait for new memory."""
 
 Tensors = Mapping[str, Mapping[str, "Tensor"]]
 
@@ -54,6 +55,9 @@ class OptimizedEngine:
         self.chosen: dict[tuple[int, ...], Lowerings] = {}
         """By the shape of the input."""
         self._free: OrderedDict[tuple[Any, ...], list[Instance]] = OrderedDict()
+        self._newest: tuple[Any, ...] = ()
+        self._follows = False
+        """Whether what was asked for last is what was asked for before."""
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy makes kernels of its own: calls are bound to the tensors that they were made for."""
@@ -66,6 +70,10 @@ class OptimizedEngine:
 
     def _take(self, shape: tuple[int, ...], *, backward: bool, input_gradient: bool) -> Instance:
         key = shape, backward, input_gradient
+        self._follows, self._newest = key == self._newest, key
+        if not self._follows:
+            for (_, trains, _), others in self._free.items():
+                others[:] = [one for one in others if trains or one.buffers.bytes <= LARGE]
         pool = self._free.setdefault(key, [])
         self._free.move_to_end(key)
         while len(self._free) > (KEPT if self.recompute is None else 1):
@@ -107,7 +115,7 @@ class OptimizedEngine:
         self, instance: Instance, shape: tuple[int, ...], *, backward: bool, input_gradient: bool
     ) -> None:
         instance.values.forget()
-        if not backward and instance.buffers.bytes > LARGE:
+        if not backward and instance.buffers.bytes > LARGE and not self._follows:
             return
         pool = self._free.setdefault((shape, backward, input_gradient), [])
         if not pool:

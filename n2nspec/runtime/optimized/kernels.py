@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from n2nspec._lazy import torch
 from n2nspec.compiler.program import LayerOp, Op, PoolOp
 from n2nspec.layers._base import Mode, Needs, run
 from n2nspec.runtime.optimized.buffers import Buffers, Picture
+from n2nspec.runtime.optimized.tiling import tiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -155,19 +157,23 @@ class PoolKernel(Kernel):
         self.source = op.inputs[0]
         n, c, h, w = op.shape
         self.needs_input = needs_input
+        self.tiles = tiles(n, h, (prod(op.window) + 3) * w * c * buffers.dtype.itemsize)
         if needs_input:
-            self.equal = buffers.scratch((n, h, w, c), then, then)
-            self.chosen = buffers.scratch((n, h, w, c), then, then)
+            most = max(tile.rows for tile in self.tiles) * w * c
+            self.equal = buffers.scratch((most,), then, then)
+            self.chosen = buffers.scratch((most,), then, then)
 
     def bind(self) -> None:
-        self.x = self._corners(self.values.pictures[self.source].inside)
-        self.y = self.values.pictures[self.op.name].inside
-        if self.needs_input:
-            self.whole = self.values.gradient_pictures[self.source].inside
-            self.gx = self._corners(self.whole)
-            self.gy = self.values.gradient_pictures[self.op.name].inside
-            covered = self.op.shape[2] * self.op.window[0], self.op.shape[3] * self.op.window[1]
-            self.rest = covered != tuple(self.whole.shape[1:3])
+        corners = self._corners(self.values.pictures[self.source].inside)
+        y = self.values.pictures[self.op.name].inside
+        self._maxima = [(tile.of(y), [tile.of(x) for x in corners]) for tile in self.tiles]
+        if not self.needs_input:
+            return
+        self.whole = self.values.gradient_pictures[self.source].inside
+        gy, gx = self.values.gradient_pictures[self.op.name].inside, self._corners(self.whole)
+        covered = self.op.shape[2] * self.op.window[0], self.op.shape[3] * self.op.window[1]
+        self.rest = covered != tuple(self.whole.shape[1:3])
+        self._gradients = [(tile.of(gy), [tile.of(part) for part in gx]) for tile in self.tiles]
 
     def _corners(self, picture: Tensor) -> list[Tensor]:
         """For each place in a window, in rows, the pixels there: (N, H, W, C) views."""
@@ -179,29 +185,33 @@ class PoolKernel(Kernel):
         ]
 
     def forward(self, tensors: Tensors, mode: Mode, *, keep: bool) -> None:
-        if len(self.x) == 1:
-            self.y.copy_(self.x[0])
-            return
-        torch.maximum(self.x[0], self.x[1], out=self.y)
-        for corner in self.x[2:]:
-            torch.maximum(self.y, corner, out=self.y)
+        for y, (first, *others) in self._maxima:
+            if not others:
+                y.copy_(first)
+            for index, corner in enumerate(others):
+                torch.maximum(y if index else first, corner, out=y)
 
     def backward(self, tensors: Tensors, gradients: Tensors) -> None:
         if not self.needs_input:
             return
-        first = self.values.first(self.source)
-        if first and self.rest:
+        fresh = self.values.first(self.source)
+        if fresh and self.rest:
             self.whole.zero_()
-        equal, chosen = self.equal.tensor, self.chosen.tensor
-        for x, gx in zip(self.x[:-1], self.gx, strict=False):
-            torch.eq(x, self.y, out=equal)  # 1 or 0, as numbers: twice as fast as any choice by a mask
-            torch.mul(self.gy, equal, out=chosen)
-            self.gy.sub_(chosen)  # given away; nobody reads it after this
-            if first:
-                gx.copy_(chosen)
-            else:
-                gx.add_(chosen)
-        if first:  # what is left, that of a NaN too, which equals nothing
-            self.gx[-1].copy_(self.gy)
-        else:
-            self.gx[-1].add_(self.gy)
+        for (y, xs), (gy, gxs) in zip(self._maxima, self._gradients, strict=True):
+            equal, chosen = (
+                scratch.tensor[: y.numel()].view(y.shape) for scratch in (self.equal, self.chosen)
+            )
+            for x, gx in zip(xs[:-1], gxs, strict=False):
+                torch.eq(x, y, out=equal)  # 1 or 0, as numbers: twice as fast as any choice by a mask
+                torch.mul(gy, equal, out=chosen)
+                gy.sub_(chosen)  # given away; nobody reads it after this
+                _put(gx, chosen, fresh=fresh)
+            _put(gxs[-1], gy, fresh=fresh)  # what is left, that of a NaN too, which equals nothing
+
+
+def _put(to: Tensor, given: Tensor, *, fresh: bool) -> None:
+    """Writes the first gradient of a value, adds a later one."""
+    if fresh:
+        to.copy_(given)
+    else:
+        to.add_(given)
