@@ -57,7 +57,7 @@ class ConvKernel(Kernel):
             _Forward(
                 op, source, index, values, buffers, kernel, now,
                 then if then is not None and self.from_input(source, needed) else None, keep_columns,
-                way.forward,
+                way.forward, last=index == len(op.sources) - 1,
             )
             for index, (source, needed, way) in enumerate(zip(op.sources, needs_inputs, ways, strict=True))
         ]  # fmt: skip
@@ -227,11 +227,9 @@ class ConvKernel(Kernel):
         for call in self.first_calls:
             call()
         for part in self.backwards:
-            for call in part.calls:
+            first = part.target is not None and self.values.first(part.target)
+            for call in part.calls[first]:
                 call()
-            if part.target is not None:
-                for call in part.puts if self.values.first(part.target) else part.adds:
-                    call()
 
     def _bind_backward(self, weight: Tensor, gw: Tensor, gb: Tensor | None) -> None:
         picture = self.gradient
@@ -276,7 +274,7 @@ class _Forward:
     def __init__(
         self, op: ConvOp, source: Source, index: int, values: Values, buffers: Buffers,
         kernel: tuple[int, int], now: int, keep_until: int | None, keep_columns: bool,
-        shifted: bool,
+        shifted: bool, *, last: bool,
     ) -> None:  # fmt: skip
         x, out = values.pictures[source.value], values.pictures[op.name]
         outputs, size = out.stored, (op.shape[2], op.shape[3])
@@ -289,8 +287,9 @@ class _Forward:
         at_once = out.bare and self.correlation.scale == 1 and not shifted
         self.scratch: Scratch | None = None
         if not at_once or index:
-            shape = self.correlation.rows, self.correlation.scale * outputs
-            self.scratch = buffers.scratch(shape, now, now)
+            passing = last and self.correlation.scale == 1
+            rows = self.correlation.passing_rows if passing else self.correlation.rows
+            self.scratch = buffers.scratch((rows, self.correlation.scale * outputs), now, now)
         self._out = out
 
     def bind(self) -> None:
@@ -334,10 +333,12 @@ class _Backward:
         )  # fmt: skip
         correlation.align(x)
         self.matrix = KernelMatrix(buffers, adjoint, kernel, gradient, source.channels, then)
-        self.product = buffers.scratch((correlation.rows, correlation.scale * source.channels), then, then)
+        self.passing = correlation.scale == 1
+        rows = correlation.passing_rows if self.passing else correlation.rows
+        self.product = buffers.scratch((rows, correlation.scale * source.channels), then, then)
         self.copy: Scratch | None = None
         if not self.own and not x.contiguous and not correlation.shifted:
-            pixels = x.shape[0] * x.shape[2] * x.shape[3]
+            pixels = rows if self.passing else x.shape[0] * x.shape[2] * x.shape[3]
             self.copy = buffers.scratch((pixels, source.channels), then, then)
         self.scratches = [self.product, self.copy]
         self.target_picture = values.gradient_pictures[source.value] if needed else None
@@ -345,23 +346,22 @@ class _Backward:
     def bind(self) -> None:
         if self.own:
             self.own.bind()
-        self.puts: list[Call] = []
-        self.adds: list[Call] = []
         if self.correlation is None:
             return
         self.correlation.bind()
         self.matrix.bind()
-        if self.target_picture is not None:
-            target = self.target_picture.inside
-            for part, (rows, columns) in self.correlation.phases(self.product.tensor):
-                self.puts.append(partial(target[:, rows, columns].copy_, part))
-                self.adds.append(partial(target[:, rows, columns].add_, part))
 
     def bind_weights(self, weight: Tensor, gradient: Tensor, matrix_of_gy: Tensor | None) -> None:
-        """Makes the calls for these weights, (kH, kW, C, O), and their gradients."""
-        self.calls = list(self._calls(weight, gradient, matrix_of_gy))
+        """Makes the calls for these weights, (kH, kW, C, O), and their gradients.
 
-    def _calls(self, weight: Tensor, gradient: Tensor, matrix_of_gy: Tensor | None) -> Iterator[Call]:
+        Those at 1 are for the first gradient of the input, which is written, those at 0 for others, which are
+        added.
+        """
+        self.calls = [list(self._calls(weight, gradient, matrix_of_gy, put)) for put in ("add_", "copy_")]
+
+    def _calls(
+        self, weight: Tensor, gradient: Tensor, matrix_of_gy: Tensor | None, put: str
+    ) -> Iterator[Call]:
         if self.own:
             assert matrix_of_gy is not None
             forward = self.forward.correlation
@@ -372,18 +372,32 @@ class _Backward:
         if self.needed:
             yield from self.matrix.filled(weight.transpose(2, 3))
         kernels = self.matrix.kernels if self.needed else None
+        product = self.product.tensor
+        finish = partial(self._put, put) if self.passing and self.target_picture else None
         if self.own:
             assert kernels is not None
-            yield from self.correlation.multiplied(kernels, self.product.tensor)
-            return
-        pixels = self.x.matrix
-        if self.sums:
-            yield from self.sums.calls()
-        if self.copy is not None:
-            pixels = self.copy.tensor
-            yield partial(pixels.view(self.x.inside.shape).copy_, self.x.inside)
-        yield from self.correlation.collected(pixels, self.matrix.gradient, kernels, self.product.tensor)
-        yield from self.matrix.collected(gradient.transpose(2, 3))
+            yield from self.correlation.multiplied(kernels, product, finish=finish)
+        else:
+            pixels, whole = self.x.matrix, None
+            if self.sums:
+                yield from self.sums.calls()
+            if self.copy is not None:
+                pixels, whole = self.copy.tensor, self.x.inside
+                if not self.passing:
+                    yield partial(pixels.view(whole.shape).copy_, whole)
+                    whole = None
+            yield from self.correlation.collected(
+                pixels, self.matrix.gradient, kernels, product, finish, whole
+            )
+            yield from self.matrix.collected(gradient.transpose(2, 3))
+        if self.target_picture and not finish:
+            target = self.target_picture.inside
+            for part, (rows, columns) in self.correlation.phases(product):
+                yield partial(getattr(target[:, rows, columns], put), part)
+
+    def _put(self, put: str, tile: Tile, part: Tensor) -> Iterator[Call]:
+        assert self.target_picture is not None
+        yield partial(getattr(tile.of(self.target_picture.inside), put), part)
 
 
 def _activated(activation: Activation | None, value: Tensor, out: Tensor) -> Iterator[Call]:

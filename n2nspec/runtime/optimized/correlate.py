@@ -158,6 +158,13 @@ class Correlation:
                 until = when if keep_until is None else keep_until
                 self._columns = buffers.scratch((most, self.depth), when, until)
         self.rows = n * prod(self.pitch)
+        """Of the whole product; below, of a product whose tiles take each other's place."""
+        self.passing_rows = max(self._rows(tile) for tile in self.tiles)
+
+    def _rows(self, tile: Tile) -> int:
+        """Of a tile's product, with what is computed between its windows."""
+        pictures, (height, width) = tile.last - tile.first, self.pitch
+        return pictures * width * (height if pictures > 1 else tile.bottom - tile.top)
 
     def _whole(self) -> bool:
         """Whether a window is one pixel and there is one for each: the picture is the matrix of columns."""
@@ -174,8 +181,10 @@ class Correlation:
         # columns of a tile, the calls that copy windows into them, the rows that they are
         self._parts: list[tuple[Tensor, tuple[Call, ...], slice]] = []
         if self.direct:
-            self.tiles = tiles(self.picture.shape[0], self.count[0], 0, whole=True)
-            self._parts.append((self.picture.matrix, (), slice(0, self.rows)))
+            for tile in self.tiles:
+                start = (tile.first * self.pitch[0] + tile.top) * self.pitch[1]
+                rows = slice(start, start + self._rows(tile))
+                self._parts.append((self.picture.matrix[rows], (), rows))
             return
         windows = self.picture.windows(
             (self.grids[0].first, self.grids[1].first), self.count,
@@ -218,30 +227,30 @@ class Correlation:
     ) -> Iterator[Call]:
         """The product of all windows with the kernels, and a bias for every channel of every phase.
 
-        What `finish` gives follows each tile, for pixels without phases.
+        What `finish` gives follows each tile, for pixels without phases. `product` may then have just
+        `passing_rows`.
         """
-        if self.shifted:
-            calls = self._of_shifts(kernels, product, bias)
-        else:
-            calls = (
-                [*fill, _product(columns, kernels, product[rows], bias)]
-                for columns, fill, rows in self._parts
-            )
-        view = self.view(product)[:, :, :, 0, 0]
-        for tile, made in zip(self.tiles, calls, strict=True):
-            yield from made
-            if finish is not None:
-                yield from finish(tile, tile.of(view))
-
-    def _of_shifts(self, kernels: Tensor, product: Tensor, bias: Tensor | None) -> Iterator[list[Call]]:
+        if not self.shifted:
+            for tile, (columns, fill, rows) in zip(self.tiles, self._parts, strict=True):
+                part, view = self._block(product, tile, rows)
+                yield from fill
+                yield _product(columns, kernels, part, bias)
+                yield from finish(tile, view) if finish else ()
+            return
         places = kernels.view(len(self._offsets), self.picture.stored, -1).unbind()
-        for rows, shifts in self._shifts:
-            part = product[rows]
-            rest = zip(shifts[1:], places[1:], strict=True)
-            yield [
-                _product(shifts[0], places[0], part, bias),
-                *(partial(part.addmm_, pixels, place) for pixels, place in rest),
-            ]
+        for tile, (rows, shifts) in zip(self.tiles, self._shifts, strict=True):
+            part, view = self._block(product, tile, rows)
+            yield _product(shifts[0], places[0], part, bias)
+            for pixels, place in zip(shifts[1:], places[1:], strict=True):
+                yield partial(part.addmm_, pixels, place)
+            yield from finish(tile, view) if finish else ()
+
+    def _block(self, product: Tensor, tile: Tile, rows: slice) -> tuple[Tensor, Tensor]:
+        """Where a tile's product goes: its rows, and its windows, (pictures, down, across, numbers)."""
+        start = rows.start if product.shape[0] == self.rows else 0
+        block = product[start : start + self._rows(tile)]
+        view = block.view(tile.last - tile.first, -1, self.pitch[1], block.shape[1])
+        return block[: rows.stop - rows.start], view[:, : tile.bottom - tile.top, : self.count[1]]
 
     def correlated(self, pixels: Tensor, gradient: Tensor) -> Iterator[Call]:
         """The transposed gradient of the kernels that turn the windows into `pixels`."""
@@ -251,33 +260,42 @@ class Correlation:
             yield partial(gradient.addmm_, pixels[rows].t(), columns, beta=float(index > 0))
 
     def collected(
-        self, pixels: Tensor, gradient: Tensor, kernels: Tensor | None, product: Tensor
-    ) -> Iterator[Call]:
+        self, pixels: Tensor, gradient: Tensor, kernels: Tensor | None, product: Tensor,
+        finish: Finish | None = None, whole: Tensor | None = None,
+    ) -> Iterator[Call]:  # fmt: skip
         """The transposed gradient of the kernels that give `pixels`, and with kernels the product.
 
         Windows that are copied serve both before they are given up. Shifted ones need `pixels` as a matrix of
-        the same pitch, whose border is zero, so that what stands there counts nothing.
+        the same pitch, whose border is zero, so that what stands there counts nothing. `finish` is that of
+        `multiplied`. Where `whole` is given, (N, H, W, C), its tiles are copied to `pixels` one by one.
         """
         if not self.shifted:
-            for index, (columns, fill, rows) in enumerate(self._parts):
+            for index, (tile, (columns, fill, rows)) in enumerate(zip(self.tiles, self._parts, strict=True)):
                 yield from fill
                 if kernels is not None:
-                    yield _product(columns, kernels, product[rows])
-                yield partial(gradient.addmm_, pixels[rows].t(), columns, beta=float(index > 0))
+                    part, view = self._block(product, tile, rows)
+                    yield _product(columns, kernels, part)
+                    yield from finish(tile, view) if finish else ()
+                own = pixels[rows]
+                if whole is not None:
+                    own = pixels[: rows.stop - rows.start]
+                    given = tile.of(whole)
+                    yield partial(own.view(given.shape).copy_, given)
+                yield partial(gradient.addmm_, own.t(), columns, beta=float(index > 0))
             return
         if kernels is not None:
-            yield from self.multiplied(kernels, product)
+            yield from self.multiplied(kernels, product, finish=finish)
         stored = self.picture.stored
-        own = self.picture.matrix
+        padded = self.picture.matrix
         # from where the first pixel of `pixels` stands, windows begin as many pixels further
         for place, offset in enumerate(self._offsets):
             block = gradient[:, place * stored : (place + 1) * stored]
             shift = offset - self._origin
-            first, last = max(0, -shift), min(len(pixels), len(own) - shift)
+            first, last = max(0, -shift), min(len(pixels), len(padded) - shift)
             for start in range(first, last, self.tile):
                 stop = min(start + self.tile, last)
                 yield partial(
-                    block.addmm_, pixels[start:stop].t(), own[start + shift : stop + shift],
+                    block.addmm_, pixels[start:stop].t(), padded[start + shift : stop + shift],
                     beta=float(start > first),
                 )  # fmt: skip
 

@@ -55,7 +55,7 @@ class OptimizedEngine:
         self.chosen: dict[tuple[int, ...], Lowerings] = {}
         """By the shape of the input."""
         self._free: OrderedDict[tuple[Any, ...], list[Instance]] = OrderedDict()
-        self._newest: tuple[Any, ...] = ()
+        self._asked: tuple[Any, ...] = ()
         self._follows = False
         """Whether what was asked for last is what was asked for before."""
 
@@ -70,7 +70,7 @@ class OptimizedEngine:
 
     def _take(self, shape: tuple[int, ...], *, backward: bool, input_gradient: bool) -> Instance:
         key = shape, backward, input_gradient
-        self._follows, self._newest = key == self._newest, key
+        self._follows, self._asked = key == self._asked, key
         if not self._follows:
             for (_, trains, _), others in self._free.items():
                 others[:] = [one for one in others if trains or one.buffers.bytes <= LARGE]
