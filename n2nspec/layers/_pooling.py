@@ -56,12 +56,12 @@ class PoolSpec(LayerSpec):
 
     @model_validator(mode="after")
     def _check_padding(self) -> Self:
-        for rule in self.axes():
-            if 2 * rule.before > rule.kernel:  # as in torch, where a dilation gains nothing
+        for kernel, padding in zip(self.kernel_size, self.padding, strict=True):
+            if 2 * padding > kernel:  # as in torch, where a dilation gains nothing
                 raise PydanticCustomError(
                     "pool_padding",
                     "padding must be at most half of kernel_size = {kernel}; received {padding}",
-                    {"kernel": rule.kernel, "padding": rule.before, "field": "padding"},
+                    {"kernel": kernel, "padding": padding, "field": "padding"},
                 )
         return self
 

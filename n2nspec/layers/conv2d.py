@@ -59,13 +59,17 @@ class Conv2dSpec(LayerSpec):
     twin: ClassVar[str] = "torch.nn.Conv2d"
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_groups(self) -> Self:
         if self.out_channels % self.groups:
             raise PydanticCustomError(
                 "groups", "out_channels = {out} is not divisible by groups = {groups}",
                 {"out": self.out_channels, "groups": self.groups, "field": "groups",
                  "help": "change one of them, so that groups divides out_channels"},
             )  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _check_padding(self) -> Self:
         if self.padding == "same" and self.stride != (1, 1):
             raise PydanticCustomError(
                 "same_stride", 'padding = "same" needs stride 1; received stride {stride}',

@@ -57,13 +57,17 @@ class TransposeConv2dSpec(LayerSpec):
     twin: ClassVar[str] = "torch.nn.ConvTranspose2d"
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_groups(self) -> Self:
         if self.out_channels % self.groups:
             raise PydanticCustomError(
                 "groups", "out_channels = {out} is not divisible by groups = {groups}",
                 {"out": self.out_channels, "groups": self.groups, "field": "groups",
                  "help": "change one of them, so that groups divides out_channels"},
             )  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _check_output_padding(self) -> Self:
         for added, stride, dilation in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if added >= max(stride, dilation):
                 raise PydanticCustomError(

@@ -48,12 +48,20 @@ class SGDSpec(OptimizerSpec):
     twin: ClassVar[str] = "torch.optim.SGD"
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+    def _check_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
             raise PydanticCustomError(
-                "nesterov", "nesterov needs momentum above 0 and no dampening; received momentum = {momentum}"
-                " and dampening = {dampening}",
-                {"momentum": self.momentum, "dampening": self.dampening, "field": "nesterov"},
+                "nesterov_momentum", "nesterov needs momentum above 0; received momentum = {momentum}",
+                {"momentum": self.momentum, "field": "nesterov"},
+            )  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _check_dampening(self) -> Self:
+        if self.nesterov and self.dampening != 0:
+            raise PydanticCustomError(
+                "nesterov_dampening", "nesterov needs no dampening; received dampening = {dampening}",
+                {"dampening": self.dampening, "field": "dampening"},
             )  # fmt: skip
         return self
 

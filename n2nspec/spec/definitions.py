@@ -112,16 +112,15 @@ def _bare(entry: Traced) -> Traced:
 
 
 def _in_defaults(table: Traced) -> Iterator[Traced]:
-    """For each type that has defaults a layer with all of them, and nothing else that is known."""
+    """For each default a layer with it, and nothing else that is known: a layer may say otherwise."""
     for kind, item in table.items() if isinstance(table.value, dict) else ():
         if kind in ENTRIES and isinstance(item.value, dict):
             fields = {info.alias or name for name, info in ENTRIES[kind].layer_type.model_fields.items()}
-            unknown = Traced(UNKNOWN, item.where)
-            given = {key: value for key, value in item.items() if key in fields - {"type"}}
+            unknown = dict.fromkeys(fields, Traced(UNKNOWN, item.where))
             said = Traced(kind, item.where)
-            # the name keeps fields from being held against each other: a layer may say otherwise
-            layer = {**dict.fromkeys(fields, unknown), **given, "type": said, "name": unknown}
-            yield Traced({}, item.where).with_(layer)
+            for key, value in item.items():
+                if key in fields - {"type"}:
+                    yield Traced({}, item.where).with_({**unknown, key: value, "type": said})
 
 
 class _Inside(Expansion):

@@ -62,7 +62,7 @@ def problems(
     earlier = Problems() if earlier is None else earlier
     refused = list(_not_spellable(document))
     hidden = {item.path for item in refused}
-    details = error.errors(include_url=False) if error else []
+    details = _details(error, hidden, document)
     found = [
         _translate(detail, document)
         for detail in _once(details, origins)
@@ -78,6 +78,19 @@ def problems(
     placed.sort(key=lambda pair: _order(pair[0], pair[1], document))
     every = [*(diagnostic for diagnostic, _ in earlier.found), *(diagnostic for diagnostic, _ in placed)]
     return list(in_source_order(every, files=origins.files, tables=tuple(map(str, document))))
+
+
+def _details(
+    error: ValidationError | None, others: set[Path], document: Mapping[str, Any]
+) -> list[ErrorDetails]:
+    """What pydantic found, and what it did not come to because of that, or of other mistakes."""
+    if error is None:
+        return []
+    # imported here: a spec without mistakes has no use for it
+    from n2nspec.spec.contradictions import contradictions
+
+    details = error.errors(include_url=False)
+    return [*details, *contradictions([*others, *(_path(detail)[0] for detail in details)], document)]
 
 
 def _once(details: list[ErrorDetails], origins: Origins) -> Iterator[ErrorDetails]:

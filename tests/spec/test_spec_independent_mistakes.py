@@ -102,6 +102,16 @@ groups = 2
 from = "c1"
 
 [[encoder]]
+name = "c3"
+type = "Conv2d"
+out_channels = 10
+groups = 1
+stride = [2, 2]
+padding = [1, 1]
+padding_mode = "zeros"
+from = "x"
+
+[[encoder]]
 block = "double"
 ch = 5
 k = 5
@@ -210,6 +220,12 @@ MISTAKES: list[tuple[str, str, str, int]] = [
     ("kernel_size = 2\n", "", "E111", -3),
     ("groups = 3", "groups = 4", "E115", 0),
     ("groups = 2", "groups = 4", "E206", 0),
+    ("out_channels = 10", 'out_channels = "10"', "E112", 0),
+    ("groups = 1", "groups = 7", "E115", 0),
+    ("stride = [2, 2]", "stride = [2, 0]", "E113", 0),
+    ("padding = [1, 1]", 'padding = "same"', "E115", 0),
+    ('padding_mode = "zeros"', 'padding_mode = "zeroes"', "E114", 0),
+    ('padding_mode = "zeros"', 'padding_mod = "zeros"', "E110", 0),
     ('before = "old"', 'before = "nobody"', "E127", 0),
     ('from = ["r1", "wide"]', 'from = ["r1", "nobody"]', "E203", 0),
     ('from = ["r1", "wide"]', 'from = "r1"', "E205", 0),
@@ -226,6 +242,8 @@ ECHOES = {
     # mistakes that make another one impossible to see: what the second is about depends on the first
     ('y = "last"', 'name = "last"\ntype = "Sigmoid"'),
     ("groups = 2", "groups = 3"),
+    ("groups = 1", "out_channels = 10"),
+    ("padding = [1, 1]", "stride = [2, 2]"),
     ('same_size = ["x", "c1"]', "groups = 3"),
     ('name = "c2"', 'name = "p1"'),
     ('params = ["ch"]', 'ch = "${twice}"\nrepeat = 2'),
