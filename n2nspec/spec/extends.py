@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
 from n2nspec.diagnostics import DiagnosticError, Label, closest, describe_value, quote
-from n2nspec.spec.merge import merge
+from n2nspec.spec.merge import STAGES, merge
 from n2nspec.spec.source import SUFFIXES, Source, read
 from n2nspec.spec.trace import Origin, Problems, Step, Traced, Where
 
@@ -54,14 +54,14 @@ def follow(source: Source, problems: Problems) -> Merged:
     """
     chain = [source]
     steps: tuple[Step, ...] = ()
-    documents = [_traced(source, steps)]
+    documents = [_traced(source, steps, problems)]
     while (named := documents[-1].get("extends")) is not None:
         base = _open(named, chain, problems)
         if base is None:
             return Merged(document=documents[0], sources=tuple(chain), whole=False)
         chain.append(base)
         steps = (Step("extended here", named.where.origin), *steps)
-        documents.append(_traced(base, steps))
+        documents.append(_traced(base, steps, problems))
     document = documents.pop()
     removed: dict[str, Where] = {}
     while documents:
@@ -69,8 +69,15 @@ def follow(source: Source, problems: Problems) -> Merged:
     return Merged(document=document, sources=tuple(chain), whole=True, removed=removed)
 
 
-def _traced(source: Source, steps: tuple[Step, ...]) -> Traced:
-    return Traced(source.document, Where(Origin(source, (), steps)))
+def _traced(source: Source, steps: tuple[Step, ...], problems: Problems) -> Traced:
+    document = Traced(source.document, Where(Origin(source, (), steps)))
+    others = (value for key, value in source.document.items() if key not in STAGES)
+    if any(isinstance(value, list) and any(isinstance(item, dict) for item in value) for value in others):
+        # imported here: only a mistake puts tables there
+        from n2nspec.spec.misspelt import put_in_stages
+
+        return put_in_stages(document, problems)
+    return document
 
 
 def _open(named: Traced, chain: list[Source], problems: Problems) -> Source | None:

@@ -18,6 +18,7 @@ from n2nspec.spec.sentences import sentence
 from n2nspec.spec.text import Path
 
 __all__ = [
+    "LANGUAGE",
     "SYNONYMS",
     "Found",
     "field_names",
