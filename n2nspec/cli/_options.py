@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from n2nspec.diagnostics import fail
-from n2nspec.spec import parse_overrides
+from n2nspec.spec import read_overrides
 
 __all__ = [
     "ALLOW_PLUGINS",
@@ -144,9 +144,5 @@ DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, c
 
 
 def overrides(settings: tuple[str, ...]) -> dict[str, Any]:
-    """What `--set KEY=VALUE` says, by key; of a key given twice the last counts.
-
-    Raises:
-        DiagnosticError: a setting without `=`.
-    """
-    return parse_overrides(settings)
+    """What `--set KEY=VALUE` says, by key; of a key given twice the last counts."""
+    return read_overrides(settings)

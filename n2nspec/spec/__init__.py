@@ -10,7 +10,7 @@ from n2nspec.spec.document import to_document, to_toml
 from n2nspec.spec.entries import ENTRIES, Entry
 from n2nspec.spec.load import Examined, examine, load
 from n2nspec.spec.models import DataSpec, Require, Spec, TrainSpec
-from n2nspec.spec.overrides import parse_override, parse_overrides
+from n2nspec.spec.overrides import parse_override, parse_overrides, read_overrides
 from n2nspec.spec.parts import Part, Unsound
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "load",
     "parse_override",
     "parse_overrides",
+    "read_overrides",
     "to_document",
     "to_toml",
 ]

@@ -44,7 +44,8 @@ def arguments(entry: Traced, block: Block, variables: Scope, problems: Problems,
             value = fill(default, Scope(values=variables.values, open=variables.open), problems)
         else:
             value = Traced(UNKNOWN, entry.where)
-            if default is None and name not in meant and block.params_known:
+            in_base = problems.partial and "name" in entry.value
+            if default is None and name not in meant and block.params_known and not in_base:
                 problems.add(
                     entry.part("block").where, "E123", f"the block {quote(block.name)} needs {quote(name)}",
                     help=f"add {name} = …", labels=label(block.declared[name], f"{name} has no default"),

@@ -36,7 +36,10 @@ def available_layers(
     packages, faults = installed_layers()
     layers = {name: offered.layer for name, offered in packages.items()}
     if file is not None:
-        spec = gather(read(FilePath(file)), {}, Problems())
+        problems = Problems()
+        spec = gather(read(FilePath(file)), {}, problems)
+        if problems.partial:
+            raise DiagnosticError(diagnostic for diagnostic, _ in problems.found)
         plugins = open_plugins(spec.document.value, spec.origins, allowed=allow_plugins)
         if plugins.problems:
             raise DiagnosticError(plugins.problems)

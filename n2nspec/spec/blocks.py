@@ -86,7 +86,8 @@ def _read(name: str, item: Traced, problems: Problems) -> Block | None:
     params: dict[str, Traced | None] = {}
     declared: dict[str, Where] = {}
     given = item.get("params")
-    params_known = given is not None or all(key in KEYS for key in item.value)
+    whole = "layers" in item.value or not problems.partial  # a base may have the rest of it
+    params_known = given is not None or (whole and all(key in KEYS for key in item.value))
     checked = len(problems.found)
     for param, default, where in _params(given, problems) if given is not None else ():
         if not NAME.fullmatch(param) or param in RESERVED:
@@ -111,7 +112,7 @@ def _read(name: str, item: Traced, problems: Problems) -> Block | None:
     return Block(
         name=name, where=item.where, params=params, declared=declared, output=output,
         layers=tuple((layer, has_template(layer.value)) for layer in layers),
-        sound=len(problems.found) == before, params_known=params_known,
+        sound=whole and len(problems.found) == before, params_known=params_known,
     )  # fmt: skip
 
 

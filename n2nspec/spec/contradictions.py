@@ -20,6 +20,7 @@ from n2nspec.diagnostics import closest
 from n2nspec.spec.keys import SYNONYMS, field_names, model_at, union_at
 from n2nspec.spec.merge import STAGES
 from n2nspec.spec.text import Path
+from n2nspec.spec.trace import is_unknown
 
 __all__ = ["contradictions"]
 
@@ -83,7 +84,7 @@ def _partly(model: type[BaseModel], table: Mapping[str, Any], wrong: set[str]) -
     }
     for name, field in model.model_fields.items():
         key = field.alias or name
-        if key in wrong or not decorated.isdisjoint((name, "*")):
+        if key in wrong or is_unknown(table.get(key)) or not decorated.isdisjoint((name, "*")):
             missing.append(name)
         elif key in table:
             try:

@@ -51,11 +51,12 @@ def _read(table: Traced, used: frozenset[str], problems: Problems) -> dict[str, 
     missed: list[tuple[str, dict[str, Traced]]] = []
     for kind, item in table.items():
         if kind not in ENTRIES:
-            problems.add(
-                item.where, "E116", f"unknown layer type {quote(kind)}", key=True,
-                help=did_you_mean(kind, ENTRIES),
-            )  # fmt: skip
             near = closest(kind, ENTRIES)
+            if near is not None or not problems.partial:  # a plugin of the base may have it
+                problems.add(
+                    item.where, "E116", f"unknown layer type {quote(kind)}", key=True,
+                    help=did_you_mean(kind, ENTRIES),
+                )  # fmt: skip
             if near is not None:
                 fields = _unknown(near, item.where)
                 given = item.value if isinstance(item.value, dict) else fields

@@ -59,7 +59,11 @@ class Definitions:
             whole = whole.with_({"encoder": Traced.listing(every, self.document.where.origin)})
         if not whole.value["encoder"]:
             return [diagnostic for diagnostic, _ in earlier.found]
-        document = {"spec_version": 1, "name": "definitions", "input": {"x": [1]}, **whole.value}
+        if earlier.partial:
+            from n2nspec.spec.partial import completed  # imported here: only a mistake needs it
+
+            whole = completed(whole)
+        document = {**whole.value, "spec_version": 1, "name": "definitions", "input": {"x": [1]}}
         error: ValidationError | None = None
         try:
             Spec.model_validate(tame(document))

@@ -36,29 +36,25 @@ class Merged:
     Attributes:
         document: without `extends`.
         sources: every source in it: the given one, its base, the next.
-        whole: False when a base is missing, which is reported.
         removed: the layers that `remove` took out, each with where it says so.
     """
 
     document: Traced
     sources: tuple[Source, ...]
-    whole: bool
     removed: Mapping[str, Where] = field(default_factory=dict)
 
 
 def follow(source: Source, problems: Problems) -> Merged:
-    """The source over its base, that over the next, and so on.
-
-    Raises:
-        DiagnosticError: a base is no valid TOML or JSON.
-    """
+    """The source over its base, that over the next, and so on; without one that cannot be read."""
     chain = [source]
     steps: tuple[Step, ...] = ()
     documents = [_traced(source, steps, problems)]
     while (named := documents[-1].get("extends")) is not None:
         base = _open(named, chain, problems)
         if base is None:
-            return Merged(document=documents[0], sources=tuple(chain), whole=False)
+            problems.partial = True
+            documents.append(Traced({}, documents[-1].where))
+            break
         chain.append(base)
         steps = (Step("extended here", named.where.origin), *steps)
         documents.append(_traced(base, steps, problems))
@@ -66,7 +62,7 @@ def follow(source: Source, problems: Problems) -> Merged:
     removed: dict[str, Where] = {}
     while documents:
         document = merge(document, documents.pop().with_({}, without=("extends",)), problems, removed)
-    return Merged(document=document, sources=tuple(chain), whole=True, removed=removed)
+    return Merged(document=document, sources=tuple(chain), removed=removed)
 
 
 def _traced(source: Source, steps: tuple[Step, ...], problems: Problems) -> Traced:
@@ -103,9 +99,9 @@ def _open(named: Traced, chain: list[Source], problems: Problems) -> Source | No
             return None
         span = named.where.origin.span()
         here = (Label(span=span, text="extended here"),) if span else ()
-        raise DiagnosticError(
-            replace(fault, labels=(*fault.labels, *here)) for fault in error.diagnostics
-        ) from None
+        for fault in error.diagnostics:
+            problems.tell(replace(fault, labels=(*fault.labels, *here)), named.where)
+        return None
 
 
 def _refusal(file: FilePath, chain: list[Source]) -> tuple[str, str]:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from n2nspec.diagnostics import DiagnosticError, in_source_order
 from n2nspec.spec.blocks import read_blocks
 from n2nspec.spec.defaults import put_in_defaults
 from n2nspec.spec.definitions import Definitions
@@ -42,16 +41,9 @@ class Gathered:
 
 
 def gather(source: Source, overrides: Mapping[str, Any], problems: Problems) -> Gathered:
-    """The source over what it extends, and the overrides over both.
-
-    Raises:
-        DiagnosticError: a base that cannot be reached or read, an override that leads nowhere.
-    """
+    """The source over what it extends, and the overrides over both."""
     merged = follow(source, problems)
-    if not merged.whole:
-        files = tuple(base.file for base in merged.sources)
-        raise DiagnosticError(in_source_order((diagnostic for diagnostic, _ in problems.found), files=files))
-    document = apply_overrides(merged.document, overrides, file=source.file)
+    document = apply_overrides(merged.document, overrides, problems, file=source.file)
     return Gathered(document=document, sources=merged.sources, removed=merged.removed)
 
 
@@ -73,7 +65,11 @@ def flatten(gathered: Gathered, problems: Problems) -> Flat:
     document, scope = put_in_variables(gathered.document, problems)
     blocks = read_blocks(document.get("blocks"), problems)
     definitions = Definitions(document=document, blocks=blocks, scope=scope, sources=gathered.sources)
-    wrong = bool(definitions.mistakes(Problems()))
+    wrong = bool(definitions.mistakes(Problems(partial=problems.partial)))
     expanded = expand(document, blocks, scope, problems, wrong=wrong, origins=gathered.origins)
     flat = put_in_defaults(expanded, problems) if expanded is not None else None
+    if flat is not None and problems.partial:
+        from n2nspec.spec.partial import completed  # imported here: only a mistake needs it
+
+        flat = completed(flat)
     return Flat(document=flat, wrong=definitions if wrong else None)

@@ -16,6 +16,7 @@ from n2nspec.spec.entries import ENTRIES, Entry
 from n2nspec.spec.models import TABLES, UNIONS, Require, Spec
 from n2nspec.spec.sentences import sentence
 from n2nspec.spec.text import Path
+from n2nspec.spec.trace import UNKNOWN, is_unknown
 
 __all__ = [
     "LANGUAGE",
@@ -113,7 +114,8 @@ def unknown_key(path: Path, document: Any) -> Found:
     elif near is not None:
         help = f"did you mean {quote(near)}?"
     else:
-        help = did_you_mean("", [name for name in known if name not in _value(parent, document)])
+        there = _value(parent, document)
+        help = did_you_mean("", [name for name in known if is_unknown(there.get(name, UNKNOWN))])
     table = table_name(parent, document)
     return Found(code="E110", message=f"unknown key {quote(key)} in {table}", path=path, key=True, help=help)
 

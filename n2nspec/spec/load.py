@@ -73,7 +73,7 @@ def examine(
     """What `load` does, without stopping at mistakes that leave something to be judged.
 
     Raises:
-        DiagnosticError: there is no document: the file cannot be read, or a setting leads nowhere.
+        DiagnosticError: there is no document: the file cannot be read.
     """
     written = wrap(source) if isinstance(source, Mapping) else read(FilePath(source))
     earlier = Problems()
@@ -102,8 +102,8 @@ def examine(
         found = plugins.beside(found)
         if spec is None or found:
             wrong = wrong_places(error, document)
-            part = sound_part(document, wrong, origins)
-            if part is None:  # then there will be no graph, which looks for them
+            part = sound_part(document, wrong, origins) if not earlier.partial else None
+            if part is None and not earlier.partial:  # then there will be no graph, which looks for them
                 twice_named(gathered.document, earlier)
                 found = _together([*found, *(twice for twice, _ in earlier.found)], document, origins)
             return Examined(part=part, problems=tuple(found))

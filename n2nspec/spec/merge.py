@@ -129,6 +129,8 @@ class _Known:
 
     def report(self, name: Traced, items: list[Traced], problems: Problems, stage: str, what: str) -> None:
         """That a name is none of these layers of a stage, so `what` is not possible."""
+        if problems.partial:
+            return
         quoted = quote(name.value)
         message = f"there is no layer {quoted} in the {stage} of the base, so {what}"
         labels: tuple[Label, ...] = ()
@@ -166,7 +168,7 @@ def _removed(
             again = label(removed[name], "removed here already") if name in there else ()
             message = f"the layer {quote(name)} is removed twice"
             problems.add(entry.where, "E127", message, help="name it once", labels=again)
-        elif name not in there:
+        elif name not in there and not problems.partial:
             earlier = label(removed[name], "removed here") if name in removed else ()
             what = "is removed already" if name in removed else "is not in the base"
             message = f"the layer {quote(name)} {what}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,7 @@ from n2nspec.diagnostics import (
     Diagnostic,
     DiagnosticError,
     Span,
+    closest,
     describe_value,
     did_you_mean,
     fail,
@@ -27,19 +29,23 @@ from n2nspec.diagnostics import (
 )
 from n2nspec.spec.source import plain
 from n2nspec.spec.text import Lines, Path, Place
-from n2nspec.spec.trace import Origin, Traced, Where
+from n2nspec.spec.trace import UNKNOWN, Origin, Problems, Traced, Where
 
-__all__ = ["Overrides", "apply_overrides", "parse_override", "parse_overrides"]
+__all__ = ["Overrides", "apply_overrides", "parse_override", "parse_overrides", "read_overrides"]
 
 DEFAULT_TYPES: Mapping[Path, str] = {("train", "loss"): "MSE", ("train", "optimizer"): "Adam"}
 """What `train.optimizer.lr` refers to when the spec leaves the optimizer to its default."""
 
 
 class Overrides(dict[str, Any]):
-    """Values by dotted key, with the text that each was given in, which is what a diagnostic shows."""
+    """Values by dotted key, with the text that each was given in, which is what a diagnostic shows.
+
+    `wrong` has what is told of settings that are none.
+    """
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
+        self.wrong: list[Diagnostic] = []
 
 
 def parse_overrides(settings: Iterable[str]) -> Overrides:
@@ -48,17 +54,22 @@ def parse_overrides(settings: Iterable[str]) -> Overrides:
     Raises:
         DiagnosticError: settings without a key or `=`; all of them.
     """
+    found = read_overrides(settings)
+    if found.wrong:
+        raise DiagnosticError(found.wrong)
+    return found
+
+
+def read_overrides(settings: Iterable[str]) -> Overrides:
+    """The same, but what is wrong with them is left to be told with what is wrong with the spec."""
     found = Overrides()
-    wrong: list[Diagnostic] = []
     for setting in settings:
         try:
             key, value = parse_override(setting)
         except DiagnosticError as error:
-            wrong += error.diagnostics
+            found.wrong += error.diagnostics
         else:
             found[key], found.texts[key] = value, setting
-    if wrong:
-        raise DiagnosticError(wrong)
     return found
 
 
@@ -161,18 +172,25 @@ class Setting:
 
 
 class _LeadsNowhereError(Exception):
-    """A key that cannot be followed; `position` is the part of it that is at fault, None all of it."""
+    """A key that cannot be followed; `position` is the part of it that is at fault, None all of it.
 
-    def __init__(self, position: int | None, message: str, help: str) -> None:
+    `meant` is the key that was probably meant; empty when there is none.
+    """
+
+    def __init__(self, position: int | None, message: str, help: str, meant: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.position, self.message, self.help = position, message, help
+        self.position, self.message, self.help, self.meant = position, message, help, meant
 
 
-def apply_overrides(document: Traced, overrides: Mapping[str, Any], *, file: str = "") -> Traced:
+def apply_overrides(
+    document: Traced, overrides: Mapping[str, Any], problems: Problems, *, file: str = ""
+) -> Traced:
     """The document with the values put in.
 
+    A key that leads nowhere is reported. What it was probably meant to set is then not known.
+
     Raises:
-        DiagnosticError: keys that lead nowhere; all of them.
+        DiagnosticError: the overrides are no values by key.
     """
     if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
         raise fail(
@@ -180,33 +198,40 @@ def apply_overrides(document: Traced, overrides: Mapping[str, Any], *, file: str
             f"overrides are values by dotted key; received {describe_value(overrides)}",
             help='for example {"train.epochs": 3}',
         )
+    given = overrides if isinstance(overrides, Overrides) else Overrides()
+    for diagnostic in given.wrong:
+        problems.tell(diagnostic, document.where)
     if not overrides:
         return document
     changed = copy.deepcopy(document.value)
     where = document.where
-    texts = overrides.texts if isinstance(overrides, Overrides) else {}
-    wrong: list[Diagnostic] = []
 
     def refused(code: str, message: str, help: str, span: Span) -> None:
-        wrong.append(Diagnostic(code=code, message=message, file=file, span=span, path=key, help=help))
+        found = Diagnostic(code=code, message=message, file=file, span=span, path=key, help=help)
+        problems.tell(found, document.where)
 
     for number, (key, value) in enumerate(overrides.items(), start=1):
         parts = _split(key)
-        setting = Setting(texts.get(key) or f"{key} = {_spelt(value)}", number, parts)
+        setting = Setting(given.texts.get(key) or f"{key} = {_spelt(value)}", number, parts)
         try:
             if not parts:
                 raise _LeadsNowhereError(
                     None, f"{quote(key)} is not a dotted key", "for example train.optimizer.lr"
                 )
             _refuse(parts, changed)
-            where = _put(changed, setting, plain(value, key), where)
+            where = _put(changed, setting, plain(value, key), where, defaults=not problems.partial)
         except _LeadsNowhereError as error:
-            refused("E117", error.message, error.help, setting.at(error.position))
+            if not problems.partial or not error.position:
+                refused("E117", error.message, error.help, setting.at(error.position))
+            if parts[:1] == ("extends",):
+                problems.partial = True
+            with suppress(_LeadsNowhereError):
+                where = _put(changed, replace(setting, parts=error.meant), UNKNOWN, where)
         except DiagnosticError as error:
             for found in error.diagnostics:
                 refused(found.code, found.message, found.help, setting.value())
-    if wrong:
-        raise DiagnosticError(wrong)
+            with suppress(_LeadsNowhereError):
+                where = _put(changed, setting, UNKNOWN, where)
     return Traced(changed, where)
 
 
@@ -225,7 +250,9 @@ def _refuse(parts: tuple[str, ...], document: dict[str, Any]) -> None:
     known = document.get("vars", {})
     if parts[0] == "vars" and len(parts) > 1 and isinstance(known, dict) and parts[1] not in known:
         help = did_you_mean(parts[1], known) or "the spec declares no variables"
-        raise _LeadsNowhereError(1, f"there is no variable {describe_value(parts[1])}", help)
+        near = closest(parts[1], known)
+        meant = ("vars", near) if near is not None else ()
+        raise _LeadsNowhereError(1, f"there is no variable {describe_value(parts[1])}", help, meant)
 
 
 def _spelt(value: Any) -> str:
@@ -251,7 +278,7 @@ def _split(key: str) -> tuple[str, ...]:
     return tuple(parts) if document == 0 else ()
 
 
-def _put(document: Any, setting: Setting, value: Any, where: Where) -> Where:
+def _put(document: Any, setting: Setting, value: Any, where: Where, *, defaults: bool = True) -> Where:
     """Puts a value into the document, and makes the tables around it; the places with those of the new."""
     path: Path = ()
     made: list[Path] = []
@@ -260,16 +287,17 @@ def _put(document: Any, setting: Setting, value: Any, where: Where) -> Where:
         before = render_path(setting.parts[:position])
         step: str | int = part
         if isinstance(document, list):
-            step = _index(document, part, before, position)
+            step = _index(document, setting.parts, before, position)
         elif not isinstance(document, dict):
             message = f"{before} is {describe_value(document)}, which has no keys"
-            raise _LeadsNowhereError(position, message, f"{before}=… sets it as a whole")
+            meant = setting.parts[:position]
+            raise _LeadsNowhereError(position, message, f"{before}=… sets it as a whole", meant)
         path = (*path, step)
         if last:
             document[step] = value
             made.append(path)
         elif isinstance(document, dict) and step not in document:
-            kind = DEFAULT_TYPES.get(path)
+            kind = DEFAULT_TYPES.get(path) if defaults else None
             document[step] = {"type": kind} if kind else {}
             made.append(path)
         document = document[step]
@@ -279,8 +307,9 @@ def _put(document: Any, setting: Setting, value: Any, where: Where) -> Where:
     return where
 
 
-def _index(items: list[Any], part: str, before: str, position: int) -> int:
+def _index(items: list[Any], parts: tuple[str, ...], before: str, position: int) -> int:
     """The index in a list: a number, or the name of one of its tables."""
+    part = parts[position]
     named = [
         (item["name"], index)
         for index, item in enumerate(items)
@@ -301,4 +330,6 @@ def _index(items: list[Any], part: str, before: str, position: int) -> int:
         message = f"{before} has {len(found)} entries named {describe_value(part)}"
         raise _LeadsNowhereError(position, message, f"use an index: {indices}")
     help = did_you_mean(part, [name for name, _ in named]) or f"its entries have no names: use {span}"
-    raise _LeadsNowhereError(position, f"{before} has no entry named {describe_value(part)}", help)
+    near = closest(part, [name for name, _ in named])
+    meant = (*parts[:position], near, *parts[position + 1 :]) if near is not None else ()
+    raise _LeadsNowhereError(position, f"{before} has no entry named {describe_value(part)}", help, meant)

@@ -23,6 +23,7 @@ from n2nspec.diagnostics import (
     quote,
     render_path,
 )
+from n2nspec.spec.entries import ENTRIES
 from n2nspec.spec.keys import (
     SYNONYMS,
     Found,
@@ -121,6 +122,8 @@ def _is_known(detail: ErrorDetails, earlier: Problems) -> bool:
     value = detail["input"]
     if detail["type"].startswith("union_tag"):
         value = value.get("type") if isinstance(value, Mapping) else value
+        if earlier.partial and union_at(_path(detail)[0]) is ENTRIES and isinstance(value, str):
+            return closest(value, ENTRIES) is None  # a plugin of the base may have it
     return is_unknown(value)
 
 

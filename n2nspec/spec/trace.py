@@ -49,6 +49,9 @@ class _Unknown:
     def __repr__(self) -> str:
         return "UNKNOWN"
 
+    def __deepcopy__(self, memo: object) -> _Unknown:
+        return self  # there is one
+
 
 UNKNOWN = _Unknown()
 
@@ -201,10 +204,20 @@ class Traced:
         )
 
 
-class Problems:
-    """Collects what stages find; one mistake, however often it is met, is told once."""
+MISSING = frozenset({"E111", "E122"})
+MISSING_OUTSIDE = frozenset({"E202", "E203"})
+"""Codes of what a base could make right; these in a block it could not."""
 
-    def __init__(self) -> None:
+
+class Problems:
+    """Collects what stages find; one mistake, however often it is met, is told once.
+
+    `partial` says that the base of the spec is not known, which is told: what its own text does not have may
+    well be there.
+    """
+
+    def __init__(self, *, partial: bool = False) -> None:
+        self.partial = partial
         self.found: list[tuple[Diagnostic, Origin]] = []
         self._seen: set[object] = set()
         self._effort = EFFORT
@@ -225,9 +238,11 @@ class Problems:
         labels: tuple[Label, ...] = (), narrow: Callable[[Span], Span] | None = None,
     ) -> None:  # fmt: skip
         """A mistake at a value, or with `key` at its key; `narrow` makes a span of a part of the value's."""
+        origin = where.origin
+        if self.partial and (code in MISSING or (code in MISSING_OUTSIDE and origin.path[:1] != ("blocks",))):
+            return
         if not self.is_new(where, code, key=key):
             return
-        origin = where.origin
         span = origin.span(key=key)
         if span is not None and narrow is not None:
             span = narrow(span)
@@ -239,6 +254,10 @@ class Problems:
             help=help, labels=(*labels, *origin.trail(span)),
         )  # fmt: skip
         self.found.append((diagnostic, origin))
+
+    def tell(self, diagnostic: Diagnostic, where: Where) -> None:
+        """A mistake that is a diagnostic already."""
+        self.found.append((diagnostic, where.origin))
 
     def suggest(self, word: str, options: Collection[str]) -> str:
         """A `help` text about what was probably meant; nothing once too much time went into such texts."""

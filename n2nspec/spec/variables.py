@@ -25,7 +25,7 @@ def put_in_variables(document: Traced, problems: Problems) -> tuple[Traced, Scop
     """The document with its variables put in, but for `[blocks]`, whose parameters are not known yet."""
     table = document.get("vars")
     unreadable = table is not None and not isinstance(table.value, dict)
-    scope = Scope(values=_variables(table, problems), open=unreadable)
+    scope = Scope(values=_variables(table, problems), open=unreadable or problems.partial)
     document = _check(document, scope, problems)
     changes = {
         key: fill(item, scope, problems) for key, item in document.items() if key not in ("vars", "blocks")
@@ -61,7 +61,7 @@ def _variables(table: Traced | None, problems: Problems) -> Mapping[str, Traced]
         else:
             known[name] = item
     for name in _in_order(expressions, table, problems):
-        scope = Scope(values=known)
+        scope = Scope(values=known, open=problems.partial)
         filled = fill(table.part(name), scope, problems)
         if filled.value is not UNKNOWN and not isinstance(filled.value, int):
             filled = Traced(UNKNOWN, filled.where)
