@@ -47,7 +47,9 @@ class _Size(click.ParamType[tuple[int, int]]):
         found = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", str(value))
         if not found or "0" in {found[1].lstrip("0") or "0", found[2].lstrip("0") or "0"}:
             self.fail(f"expected HEIGHTxWIDTH in pixels, such as 32x32; received {value!r}", param, ctx)
-        return int(found[1]), int(found[2])
+        from n2nspec.graph import GivenSize  # here: most commands need no graph
+
+        return GivenSize.of((int(found[1]), int(found[2])), str(value))
 
 
 SIZE = _Size()

@@ -2,7 +2,15 @@
 
 from n2nspec.diagnostics.codes import CODES
 from n2nspec.diagnostics.github import to_github
-from n2nspec.diagnostics.model import COMMAND_LINE, Diagnostic, DiagnosticError, Label, Span, fail
+from n2nspec.diagnostics.model import (
+    COMMAND_LINE,
+    SIZE_OPTION,
+    Diagnostic,
+    DiagnosticError,
+    Label,
+    Span,
+    fail,
+)
 from n2nspec.diagnostics.order import in_source_order
 from n2nspec.diagnostics.render import render, render_all, summary, to_json
 from n2nspec.diagnostics.words import (
@@ -18,6 +26,7 @@ from n2nspec.diagnostics.words import (
 __all__ = [
     "CODES",
     "COMMAND_LINE",
+    "SIZE_OPTION",
     "Diagnostic",
     "DiagnosticError",
     "Label",

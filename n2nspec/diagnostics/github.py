@@ -18,7 +18,7 @@ def to_github(diagnostic: Diagnostic) -> str:
     """One workflow command, without a line break."""
     span = diagnostic.span
     properties: dict[str, object] = {}
-    if span is not None and span.file != COMMAND_LINE:
+    if span is not None and span.in_file:
         properties |= {"file": span.file, "line": span.line, "endLine": span.end_line}
         if span.line == span.end_line:  # of several lines GitHub accepts no columns
             properties |= {"col": span.column, "endColumn": span.end_column}

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["COMMAND_LINE", "Diagnostic", "DiagnosticError", "Label", "Span", "fail"]
+__all__ = ["COMMAND_LINE", "SIZE_OPTION", "Diagnostic", "DiagnosticError", "Label", "Span", "fail"]
 
 COMMAND_LINE = "--set"
 """The "file" of spans in values that were given outside of any file."""
+SIZE_OPTION = "--size"
+"""The same of a picture size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,11 @@ class Span:
     end_line: int
     end_column: int
     text: str | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def in_file(self) -> bool:
+        """Whether there is a file to open: not for what stands on the command line."""
+        return self.file not in (COMMAND_LINE, SIZE_OPTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

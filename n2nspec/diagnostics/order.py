@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from n2nspec.diagnostics.model import COMMAND_LINE, Diagnostic
+from n2nspec.diagnostics.model import Diagnostic
 
 __all__ = ["in_source_order"]
 
@@ -31,8 +31,7 @@ def in_source_order(
     def key(diagnostic: Diagnostic) -> tuple[object, ...]:
         span = diagnostic.span
         if span is not None:
-            last = span.file == COMMAND_LINE
-            return (last, file_rank.get(span.file, len(files)), span.file, span.line, span.column)
+            return (not span.in_file, file_rank.get(span.file, len(files)), span.file, span.line, span.column)
         place = _STEP.findall(diagnostic.path)
         first = table_rank.get(place[0][1], len(tables)) if place else -1
         return (False, -1, "", first, *(int(index) for index, _ in place if index))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from n2nspec.diagnostics.model import COMMAND_LINE, Diagnostic, Span
+from n2nspec.diagnostics.model import Diagnostic, Span
 from n2nspec.diagnostics.words import plural
 
 __all__ = ["render", "render_all", "summary", "to_json"]
@@ -26,7 +26,7 @@ _RED, _YELLOW, _BLUE, _BOLD, _PLAIN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", 
 def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
     """The keys of `compile --format json`. `line` and `column` are null where there is no file to open."""
     span = diagnostic.span
-    in_file = span is not None and span.file != COMMAND_LINE
+    in_file = span is not None and span.in_file
     return {
         "code": diagnostic.code,
         "severity": diagnostic.severity,
@@ -84,7 +84,7 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
 
 
 def _snippet(span: Span, arrow: str, mark: str, text: str, margin: int, paint: Any, tone: str) -> list[str]:
-    place = span.file if span.file == COMMAND_LINE else f"{span.file}:{span.line}:{span.column}"
+    place = f"{span.file}:{span.line}:{span.column}" if span.in_file else span.file
     head = paint(f"{' ' * margin}{arrow}", _BLUE) + f" {_one_line(place)}"
     source = span.text if span.text is not None else _read_line(span)
     if source is None:
@@ -98,7 +98,7 @@ def _snippet(span: Span, arrow: str, mark: str, text: str, margin: int, paint: A
 
 
 def _number(span: Span) -> str:
-    return "" if span.file == COMMAND_LINE else str(span.line)
+    return str(span.line) if span.in_file else ""
 
 
 def _read_line(span: Span) -> str | None:

@@ -2,7 +2,7 @@
 
 from n2nspec.graph.build import build
 from n2nspec.graph.check import analyse, check
-from n2nspec.graph.cost import Cost, NodeCost, cost, size_values
+from n2nspec.graph.cost import Cost, GivenSize, NodeCost, cost, size_values
 from n2nspec.graph.memory import standing_bytes, update_bytes
 from n2nspec.graph.model import Graph, Node, ShapedGraph, ShapedNode
 from n2nspec.graph.receptive import Reach, receptive_field
@@ -11,6 +11,7 @@ from n2nspec.graph.warnings import warnings_at
 
 __all__ = [
     "Cost",
+    "GivenSize",
     "Graph",
     "Node",
     "NodeCost",

@@ -7,15 +7,16 @@ reference executor (`memory`). No torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from n2nspec.diagnostics import Diagnostic, DiagnosticError
+from n2nspec.diagnostics import SIZE_OPTION, Diagnostic, DiagnosticError, Label, Span
 from n2nspec.geometry import concrete, elements
 from n2nspec.graph.memory import peaks, waited_for
 from n2nspec.graph.model import ShapedGraph
 
-__all__ = ["Cost", "NodeCost", "cost", "size_values"]
+__all__ = ["Cost", "GivenSize", "NodeCost", "cost", "size_values"]
 
 BYTES = {"float32": 4, "float64": 8}
 
@@ -44,6 +45,27 @@ class Cost:
     inference_bytes: int
 
 
+class GivenSize(tuple[int, int]):
+    """Height and width from the command line, with the text there, which is what a diagnostic shows."""
+
+    text: str
+
+    @classmethod
+    def of(cls, size: tuple[int, int], text: str) -> GivenSize:
+        found = cls(size)
+        found.text = text
+        return found
+
+    def span(self, axis: int | None) -> Span:
+        """Where the height (0), the width (1) or both (None) are given."""
+        whole = len(self.text)
+        middle = len(re.split("[x×]", self.text)[0])
+        first, last = (0, whole) if axis is None else (0, middle) if axis == 0 else (middle + 1, whole)
+        return Span(
+            file=SIZE_OPTION, line=1, column=first + 1, end_line=1, end_column=last + 1, text=self.text
+        )
+
+
 def size_values(graph: ShapedGraph, size: tuple[int, int], batch: int) -> dict[str, int]:
     """Values for the symbols of the input shape.
 
@@ -52,37 +74,41 @@ def size_values(graph: ShapedGraph, size: tuple[int, int], batch: int) -> dict[s
     """
     contract = graph.size_contract
     shape = graph.input_shape
-    problems = []
+    problems: list[tuple[str, int | None]] = []
     values: dict[str, int] = {}
     for axis, offset, number in (("H", -2, size[0]), ("W", -1, size[1])):
         if not contract:
-            problems.append(f'the input "{graph.input_name}" is no picture, so it has no size')
+            problems.append((f'the input "{graph.input_name}" is no picture, so it has no size', None))
             break
         dim = shape[offset]
         symbol = axis if isinstance(dim, int) else dim.symbol
         if number not in contract[axis]:
             near = contract[axis].at_least(number)
             hint = f"; the next is {near}" if near else ""
-            problems.append(
-                f"{axis} = {number} does not work; sizes that do: {contract[axis].render(symbol)}{hint}"
-            )
+            works = contract[axis].render(symbol)
+            problems.append((f"{axis} = {number} does not work; sizes that do: {works}{hint}", offset + 2))
         elif not isinstance(dim, int) and values.setdefault(symbol, number) != number:
-            problems.append(f"height and width are both {symbol} in [input]; received {size[0]}x{size[1]}")
+            message = f"height and width are both {symbol} in [input]; received {size[0]}x{size[1]}"
+            problems.append((message, None))
     problems += [
-        f"{dim.symbol} in [input] is {values[dim.symbol]} as a size; the batch would make it {batch}"
+        (f"{dim.symbol} in [input] is {values[dim.symbol]} as a size; the batch would make it {batch}", None)
         for dim in shape[:-2]
         if not isinstance(dim, int) and values.setdefault(dim.symbol, batch) != batch
     ]
     if not problems and (condition := graph.broken(values, training=False)):
         received = ", ".join(f"{symbol} = {values[symbol]}" for symbol in condition.ones)
-        problems.append(f"{received} does not work: {condition}")
+        problems.append((f"{received} does not work: {condition}", None))
     if problems:
+        written = graph.spec.locate(("input", graph.input_name))
+        given = size if isinstance(size, GivenSize) else None
+        labels = (Label(span=written, text="the input"),) if written is not None else ()
         raise DiagnosticError(
             Diagnostic(
-                code="E208", message=problem, file=graph.spec.source_file, path=f"input.{graph.input_name}",
-                span=graph.spec.locate(("input", graph.input_name)), help="choose a size that works",
+                code="E208", message=message, file=graph.spec.source_file, path=f"input.{graph.input_name}",
+                span=given.span(axis) if given is not None else written, help="choose a size that works",
+                labels=labels if given is not None else (),
             )
-            for problem in problems
+            for message, axis in problems
         )  # fmt: skip
     return values
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from n2nspec.diagnostics import COMMAND_LINE, Diagnostic, Label, Span, listing, quote
+from n2nspec.diagnostics import Diagnostic, Label, Span, listing, quote
 from n2nspec.layers import LayerSpec
 from n2nspec.spec.entries import ENTRIES
 from n2nspec.spec.layer_classes import Found, Offered, layer_classes
@@ -183,7 +183,7 @@ def _wrong(code: str, message: str, help: str) -> _Loaded:
 
 def _folder(span: Span | None, origins: Origins, folder: FilePath | None) -> FilePath:
     """Where a name under `plugins` starts: the folder of the file that it is written in."""
-    file = span.file if span is not None and span.file != COMMAND_LINE else origins.file
+    file = span.file if span is not None and span.in_file else origins.file
     return FilePath(file).parent if file else folder or FilePath()
 
 

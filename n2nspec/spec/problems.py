@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from n2nspec.diagnostics import (
-    COMMAND_LINE,
     Diagnostic,
     closest,
     describe_value,
@@ -152,7 +151,7 @@ def _order(diagnostic: Diagnostic, path: Path, document: Any) -> tuple[Any, ...]
     """The order of the text; without one, that of the document. Overrides come last."""
     span = diagnostic.span
     if span is not None:
-        return (span.file == COMMAND_LINE, span.line, span.column)
+        return (not span.in_file, span.line, span.column)
     order = []
     for part in path:
         if isinstance(document, Mapping):

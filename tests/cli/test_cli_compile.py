@@ -388,3 +388,18 @@ def test_a_size_that_leaves_a_single_value_is_refused_and_never_chosen(
     assert "H = 40, W = 32 does not work: instancenorm2d1 needs more than one value a channel" in err
     assert main(["compile", str(file), "--check"]) == 0
     assert "training step at 64 × 32:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("size", "marks"), [("33x32", [(1, 2)]), ("33×031", [(1, 2), (4, 3)])])
+def test_a_size_that_does_not_work_is_shown_as_it_was_given(
+    size: str, marks: list[tuple[int, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", SPEC, "--check", "--size", size]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.count(f"   | {size}") == lines.count("  --> --size") == len(marks)
+    carets = [line.removeprefix("   | ") for line in lines if line.startswith("   | ") and "^" in line]
+    assert carets == [" " * (column - 1) + "^" * width for column, width in marks]
+    assert sum("the input" in line for line in lines) == len(marks)
+    assert main(["compile", SPEC, "--check", "--size", size, "--format", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)["diagnostics"]
+    assert {(item["file"], item["line"], item["column"]) for item in found} == {("--size", None, None)}

@@ -174,6 +174,7 @@ def test_a_size_that_one_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, SPEC, "specs/n2n.json", "--size", "33x32")
     assert (code, out) == (1, "")
     assert "E208" in err
+    assert "--> --size\n" in err
 
 
 def test_no_size_for_both(other: Path, capsys: pytest.CaptureFixture[str]) -> None:

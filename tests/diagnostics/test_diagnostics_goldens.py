@@ -19,7 +19,7 @@ import pytest
 from provoke import PROVOKED
 
 from n2nspec.diagnostics import CODES, Diagnostic, DiagnosticError, render_all
-from n2nspec.graph import check, size_values, warnings_at
+from n2nspec.graph import GivenSize, check, size_values, warnings_at
 from n2nspec.spec import parse_overrides
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -51,7 +51,8 @@ def of_spec(case: str) -> tuple[Diagnostic, ...]:
         graph = check(files[0] if files else f"{case}.toml", changes, **options)
         for size in sizes:
             height, width = map(int, size.split("x"))
-            return warnings_at(graph, size_values(graph, (height, width), 1))
+            given = GivenSize.of((height, width), size)
+            return warnings_at(graph, size_values(graph, given, 1))
         return graph.warnings
     except DiagnosticError as error:
         return error.diagnostics
