@@ -43,6 +43,8 @@ class Registry(Mapping[str, type[Any]]):
             for name in names
             if not name.startswith("_") and name not in ("registry", "initialisation")
         }
+        self._found: dict[str, dict[str, type[Any]]] = {}
+        """The types of each file that was asked for: a spec of many layers asks as often."""
         self._homes = {**self._files, **{name: file for name, file in ALIASES.items() if file in names}}
 
     def __getitem__(self, name: str) -> type[Any]:
@@ -82,9 +84,11 @@ class Registry(Mapping[str, type[Any]]):
         return importlib.import_module(f"{self._package}.{file}")
 
     def _types(self, file: str) -> dict[str, type[Any]]:
-        module = self._module(file)
-        values = (getattr(module, name) for name in module.__all__)
-        return {name: value for value in values for name in type_names(value, self._base)}
+        if file not in self._found:
+            module = self._module(file)
+            values = (getattr(module, name) for name in module.__all__)
+            self._found[file] = {name: value for value in values for name in type_names(value, self._base)}
+        return self._found[file]
 
     def _all(self) -> dict[str, type[Any]]:
         found: dict[str, type[Any]] = {}

@@ -24,17 +24,28 @@ from n2nspec.spec.trace import is_unknown
 
 __all__ = ["contradictions"]
 
+PLACING = frozenset({"name", "from", "share"})
+"""What a layer knows nothing of."""
+
 
 def contradictions(wrong: Iterable[Path], document: Mapping[str, Any]) -> Iterator[ErrorDetails]:
     """What the validators of the tables around these places refuse."""
+    known: dict[object, list[ErrorDetails]] = {}  # a block makes many tables that are alike
     for path, (table, keys) in _tables(wrong, document).items():
         model = model_at(path, document)
         if model is None or not _is_asked(model):
             continue
-        item = _partly(model, table, keys | _perhaps_meant(model, table))
-        if item is not None:
-            place = (*path, table["type"]) if union_at(path) is not None else path
-            yield from _refusals(item, table, place)
+        chosen = union_at(path) is not None
+        said = {key: value for key, value in table.items() if key not in PLACING} if chosen else table
+        alike = (model, frozenset(keys - PLACING), repr(said)) if chosen else path
+        if alike not in known:
+            item = _partly(model, said, keys | _perhaps_meant(model, table))
+            known[alike] = list(_refusals(item, table)) if item is not None else []
+        place = (*path, table["type"]) if chosen else path
+        for detail in known[alike]:
+            here = detail.copy()
+            here["loc"] = place
+            yield here
 
 
 def _tables(wrong: Iterable[Path], document: Mapping[str, Any]) -> dict[Path, tuple[Any, set[str]]]:
@@ -106,24 +117,20 @@ def _adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)
 
 
-def _refusals(item: BaseModel, table: Mapping[str, Any], place: Path) -> Iterator[ErrorDetails]:
+def _refusals(item: BaseModel, table: Mapping[str, Any]) -> Iterator[ErrorDetails]:
+    """What the validators say, without the place."""
     for validator in type(item).__pydantic_decorators__.model_validators.values():
         check: Any = validator.func
         try:
             check(item)
         except (PydanticCustomError, PydanticKnownError) as error:
             yield {
-                "type": error.type, "loc": place, "msg": error.message(), "input": table,
+                "type": error.type, "loc": (), "msg": error.message(), "input": table,
                 "ctx": error.context or {},
             }  # fmt: skip
         except ValueError as error:
-            yield {"type": "value_error", "loc": place, "msg": f"Value error, {error}", "input": table}
+            yield {"type": "value_error", "loc": (), "msg": f"Value error, {error}", "input": table}
         except AssertionError as error:
-            yield {
-                "type": "assertion_error",
-                "loc": place,
-                "msg": f"Assertion failed, {error}",
-                "input": table,
-            }
+            yield {"type": "assertion_error", "loc": (), "msg": f"Assertion failed, {error}", "input": table}
         except Exception:  # it reads a field that is missing
             continue
