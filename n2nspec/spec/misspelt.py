@@ -6,6 +6,7 @@ stand in the text, and with the places where they were written. The key is repor
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -13,7 +14,7 @@ from n2nspec.diagnostics import closest
 from n2nspec.spec.keys import LANGUAGE, SYNONYMS, field_names, unknown_key
 from n2nspec.spec.merge import STAGES
 from n2nspec.spec.models import Spec
-from n2nspec.spec.trace import Problems, Traced
+from n2nspec.spec.trace import UNKNOWN, Problems, Traced
 
 __all__ = ["put_in_stages"]
 
@@ -31,9 +32,19 @@ def put_in_stages(document: Traced, problems: Problems) -> Traced:
     changes: dict[str, Traced] = {}
     for stage, keys in meant.items():
         parts = [document.part(key) for key in document.value if key == stage or key in keys]
-        layers = [layer for part in parts for layer in part.entries()]
+        layers = [layer for part in parts for layer in _layers(part, alone=len(parts) == 1)]
         changes[stage] = Traced.listing(sorted(layers, key=_place), parts[0].where.origin)
     return document.with_(changes, without=tuple(key for keys in meant.values() for key in keys))
+
+
+def _layers(part: Traced, *, alone: bool) -> Iterator[Traced]:
+    """The layers of one list; what its first reads is not known where lists cannot alternate, as in JSON."""
+    for index, layer in enumerate(part.entries()):
+        apart = index == 0 and not alone and not part.where.origin.source.file.lower().endswith(".toml")
+        if apart and isinstance(layer.value, dict) and "from" not in layer.value:
+            yield layer.with_({"from": Traced(UNKNOWN, layer.where)})
+        else:
+            yield layer
 
 
 def _are_layers(value: Any) -> bool:

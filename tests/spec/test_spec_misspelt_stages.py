@@ -48,6 +48,13 @@ def test_they_come_between_the_others_as_they_are_written(tmp_path: Path) -> Non
     assert told(file) == [("E110", "encodr"), ("E206", "encoder[2].groups")]
 
 
+def test_without_a_text_their_order_is_not_known() -> None:
+    layers = [conv(6, groups=4), conv(9, groups=9), conv(5, groups=5, **{"from": "x"})]
+    assert told(document(conv(6, **{"from": "x"}), encodr=layers)) == [
+        ("E110", "encodr"), ("E115", "encodr[0].groups"), ("E206", "encodr[2].groups"),
+    ]  # fmt: skip
+
+
 def test_they_change_those_of_a_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     base = document(conv(4, name="a"), decoder=[conv(5, groups=4)])
