@@ -114,7 +114,7 @@ def compiled_bytes(graph: ShapedGraph, shape: tuple[int, ...]) -> int | None:
 def _compiled(graph: ShapedGraph, shape: tuple[int, ...], engine: CompiledEngine) -> int:
     train = graph.spec.train
     given = _Given.make(graph, shape)
-    x, target = channels_last(given.x), channels_last(given.target)
+    x, target = given.x, channels_last(given.target)
     step = engine.training_step(shape, train.loss.at(0.0), train.optimizer, Mode(True))
     size = sum(prod(parameter) for own in step.shapes.values() for parameter in own.values())
     parameters = given.x.new_empty(size)
@@ -123,8 +123,8 @@ def _compiled(graph: ShapedGraph, shape: tuple[int, ...], engine: CompiledEngine
     buffers = {node: own for node, own in given.buffers.items() if own}
     found = recorded(lambda: tree_leaves(tuple(step(parameters, state, buffers, x, target, factors))))
     held = standing_bytes(graph, parameters.itemsize, training=True) + given.x.nbytes + given.target.nbytes
-    copies = sum(copy.nbytes for copy, one in ((x, given.x), (target, given.target)) if copy is not one)
-    return held + copies + peak(found)
+    copied = target.nbytes if target is not given.target else 0
+    return held + copied + peak(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

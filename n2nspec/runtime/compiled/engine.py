@@ -100,7 +100,7 @@ class CompiledEngine(OptimizedEngine):
         with torch.inference_mode(False), torch.no_grad():
             factors = torch.tensor(optimizer.factors(step), dtype=torch.float64, device=self._place)
             kept = {node: own for node, own in buffers.items() if own}
-            arguments = parameters, state, kept, channels_last(x), channels_last(target), factors
+            arguments = parameters, state, kept, x.contiguous(), channels_last(target), factors
             if function is not None:
                 result = function(*arguments)
             else:
@@ -161,7 +161,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """`x` in the order of memory that the step's own values have."""
+    """`x` in the order of memory that the step's own values have: numbers that meet stand in one order.
+
+    The input is read once, for its windows, which are copied from any order.
+    """
     return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
 
 
