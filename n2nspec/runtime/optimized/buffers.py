@@ -1,14 +1,15 @@
 """Buffers of a program, laid out once: what is alive at the same time never overlaps.
 
 In: requests for tensors, each with the first and the last moment at which it is needed. Out: views of one
-block of memory. Pictures with a border of zeros are kept apart and shared only with pictures of the same
-shape: only their inside is ever written, so the border stays zero without anybody clearing it. Where memory
-is scarce they may share it with anything, and their borders are cleared whenever they begin to be needed.
+block of memory. Small pictures with a border of zeros are kept apart and shared only with pictures of the
+same shape: only their inside is ever written, so the border stays zero without anybody clearing it. Large
+ones, and all where memory is scarce, may share it with anything, and their borders are cleared whenever they
+begin to be needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ __all__ = ["Buffers", "Picture", "Scratch"]
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector."""
+LARGE = 2 * 2**20
+"""Bytes of a picture from which on clearing its border takes no time worth the memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +79,7 @@ class Picture:
     padded: Tensor = field(init=False)
     inside: Tensor = field(init=False)
     whole: Tensor = field(init=False)
+    _border: list[Tensor] = field(init=False)
 
     @property
     def key(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -114,17 +118,21 @@ class Picture:
 
     def clear_border(self) -> None:
         """Zeros around the picture, and in a channel that is there for speed."""
-        _, height, width, _ = self.storage_shape
+        for part in self._border:
+            part.zero_()
+
+    def _around(self) -> Iterator[Tensor]:
+        """In few pieces: the end of a row lies beside the begin of the next; so do rows of two pictures."""
+        n, height, width, stored = self.storage_shape
         above, below, left, right = self.pads
-        if self.stored != self.shape[1]:
-            self.whole[..., self.shape[1] :].zero_()
-        for strip in (
-            self.padded[:, :above], self.padded[:, height - below :],
-            self.padded[:, above : height - below, :left],
-            self.padded[:, above : height - below, width - right :],
-        ):  # fmt: skip
-            if strip.numel():
-                strip.zero_()
+        flat, row = self.padded.view(-1), width * stored
+        yield flat[: above * row + left * stored]
+        yield flat[len(flat) - below * row - right * stored :]
+        between = (below + above) * row
+        yield flat[(height - below) * row :].as_strided((n - 1, between), (height * row, 1))
+        sides = (right + left) * stored
+        yield flat[row - right * stored :].as_strided((n * height - 1, sides), (row, 1))
+        yield self.whole[..., self.shape[1] :]
 
     def bind(self, storage: Tensor) -> None:
         _, c, h, w = self.shape
@@ -132,6 +140,7 @@ class Picture:
         self.padded = storage
         self.whole = storage[:, above : above + h, left : left + w]
         self.inside = self.whole[..., :c]
+        self._border = [part for part in self._around() if part.numel()] if self.padded.numel() else []
 
     def windows(
         self, first: tuple[int, int], count: tuple[int, int], stride: tuple[int, int],
@@ -193,7 +202,9 @@ class Buffers:
         """Pictures in a border of zeros, at these moments as they really are."""
         n, c, h, w = shape
         request = Picture((n, c, h, w), pads, spans[0][0], spans[-1][1], spans)
-        shared = self._timeline is not None and self._timeline.choice.shared
+        # a channel that is there for speed is cleared number by number
+        large = request.stored == c and prod(request.storage_shape) * self.dtype.itemsize >= LARGE
+        shared = large or (self._timeline is not None and self._timeline.choice.shared)
         if shared or request.contiguous:  # it shares memory with anything
             self._plain.append((request, self._request(request.storage_shape, spans)))
         else:  # nothing else may be written around it

@@ -96,8 +96,10 @@ class ConvKernel(Kernel):
             )
         ]
         self.copy = None
-        if not gradient.bare and any(part.own for part in self.backwards):
-            self.copy = buffers.scratch((n * height * width, gradient.stored), then, then)
+        owning = [part.forward.correlation for part in self.backwards if part.own]
+        if not gradient.bare and owning:
+            rows = max(correlation.passing_rows for correlation in owning)
+            self.copy = buffers.scratch((rows, gradient.stored), then, then)
         self.slope: Scratch | None = None
         if activation and activation.kind != "sigmoid":
             # it has served before these are filled
@@ -194,6 +196,7 @@ class ConvKernel(Kernel):
 
     def _activated(self, value: Tensor, out: Tensor) -> Iterator[Call]:
         activation = self.op.activation
+        value = out if self.in_place else value  # not another view of the same numbers
         if self.scaled is not None and activation is not None:
             scaled = self.scaled.tensor[: value.numel()].view(value.shape)
             yield partial(torch.mul, value, activation.slope, out=scaled)
@@ -234,10 +237,7 @@ class ConvKernel(Kernel):
     def _bind_backward(self, weight: Tensor, gw: Tensor, gb: Tensor | None) -> None:
         picture = self.gradient
         self.first_calls = list(self._before_activation())
-        matrix = picture.matrix if picture.bare else None
-        if self.copy is not None:
-            matrix = self.copy.tensor
-            self.first_calls.append(partial(matrix.view(picture.whole.shape).copy_, picture.whole))
+        matrix = self.copy.tensor if self.copy else picture.matrix if picture.bare else None
         if gb is not None:  # the border is zero
             sums = self.sums.tensor
             self.first_calls.append(partial(torch.sum, picture.matrix, 0, out=sums))
@@ -306,6 +306,7 @@ class _Backward:
         kernel: tuple[int, int], gradient: Picture, then: int, shifted: bool, *, needed: bool,
     ) -> None:  # fmt: skip
         x = self.x = values.pictures[source.value]
+        self.gradient = gradient
         self.forward, self.needed = forward, needed
         self.target = source.value if needed else None
         self.own: KernelMatrix | None = None
@@ -364,8 +365,8 @@ class _Backward:
     ) -> Iterator[Call]:
         if self.own:
             assert matrix_of_gy is not None
-            forward = self.forward.correlation
-            yield from forward.correlated(matrix_of_gy, self.own.gradient)
+            forward, gy = self.forward.correlation, self.gradient
+            yield from forward.correlated(matrix_of_gy, self.own.gradient, None if gy.bare else gy.whole)
             yield from self.own.collected(gradient)
         if self.correlation is None:
             return

@@ -137,7 +137,6 @@ class Correlation:
         self.scale = maps[0].scale * maps[1].scale
         self.lengths = maps[0].length, maps[1].length
         self.shifted = shifted
-        # refilled, they are the same columns in one piece: sums in tiles would round differently
         self.kept = keep_until is not None and not refilled
         if shifted:
             assert maps[0].stride == maps[1].stride == 1
@@ -151,12 +150,12 @@ class Correlation:
             row = self.depth * buffers.dtype.itemsize
             run = picture.stored * (self.lengths[1] if maps[1].dilation == 1 else 1)
             self._short = run * buffers.dtype.itemsize <= SHORT and self.lengths[0] > 1
-            self.tiles = tiles(n, self.count[0], self.count[1] * row, whole=keep_until is not None)
-            most = max(tile.rows for tile in self.tiles) * self.count[1]
+            self.tiles = tiles(n, self.count[0], self.count[1] * row)
+            most = n * self.count[0] if self.kept else max(tile.rows for tile in self.tiles)
             self.direct = picture.contiguous and self._whole()
             if not self.direct:
                 until = when if keep_until is None else keep_until
-                self._columns = buffers.scratch((most, self.depth), when, until)
+                self._columns = buffers.scratch((most * self.count[1], self.depth), when, until)
         self.rows = n * prod(self.pitch)
         """Of the whole product; below, of a product whose tiles take each other's place."""
         self.passing_rows = max(self._rows(tile) for tile in self.tiles)
@@ -194,7 +193,8 @@ class Correlation:
         start = 0
         for tile in self.tiles:
             count = tile.rows * self.count[1]
-            columns = self._columns.tensor[:count]
+            begin = start if self.kept else 0
+            columns = self._columns.tensor[begin : begin + count]
             view = tile.of(windows)
             filled = columns.view(view.shape)
             fills = [(filled, view)]
@@ -252,12 +252,26 @@ class Correlation:
         view = block.view(tile.last - tile.first, -1, self.pitch[1], block.shape[1])
         return block[: rows.stop - rows.start], view[:, : tile.bottom - tile.top, : self.count[1]]
 
-    def correlated(self, pixels: Tensor, gradient: Tensor) -> Iterator[Call]:
-        """The transposed gradient of the kernels that turn the windows into `pixels`."""
-        for index, (columns, fill, rows) in enumerate(self._parts):
+    def correlated(self, pixels: Tensor, gradient: Tensor, whole: Tensor | None = None) -> Iterator[Call]:
+        """The transposed gradient of the kernels that turn the windows into `pixels`.
+
+        Where `whole` is given, (N, H, W, C), its tiles are copied to `pixels` one by one.
+        """
+        for index, (tile, (columns, fill, rows)) in enumerate(zip(self.tiles, self._parts, strict=True)):
             if not self.kept:
                 yield from fill
-            yield partial(gradient.addmm_, pixels[rows].t(), columns, beta=float(index > 0))
+            yield from self._collected(index, tile, columns, rows, pixels, gradient, whole)
+
+    def _collected(
+        self, index: int, tile: Tile, columns: Tensor, rows: slice, pixels: Tensor, gradient: Tensor,
+        whole: Tensor | None,
+    ) -> Iterator[Call]:  # fmt: skip
+        own = pixels[rows]
+        if whole is not None:
+            given = tile.of(whole)
+            own = pixels[: rows.stop - rows.start]
+            yield partial(own.view(given.shape).copy_, given)
+        yield partial(gradient.addmm_, own.t(), columns, beta=float(index > 0))
 
     def collected(
         self, pixels: Tensor, gradient: Tensor, kernels: Tensor | None, product: Tensor,
@@ -276,12 +290,7 @@ class Correlation:
                     part, view = self._block(product, tile, rows)
                     yield _product(columns, kernels, part)
                     yield from finish(tile, view) if finish else ()
-                own = pixels[rows]
-                if whole is not None:
-                    own = pixels[: rows.stop - rows.start]
-                    given = tile.of(whole)
-                    yield partial(own.view(given.shape).copy_, given)
-                yield partial(gradient.addmm_, own.t(), columns, beta=float(index > 0))
+                yield from self._collected(index, tile, columns, rows, pixels, gradient, whole)
             return
         if kernels is not None:
             yield from self.multiplied(kernels, product, finish=finish)
