@@ -33,7 +33,7 @@ from n2nspec.compiler import lowering
 from n2nspec.graph import analyse
 from n2nspec.oracle.compare import difference
 from n2nspec.runtime import Model
-from n2nspec.runtime.optimized import correlate
+from n2nspec.runtime.optimized import buffers, correlate, sums, tiling
 from n2nspec.spec import load
 
 DTYPES = (torch.float64, torch.float32)
@@ -179,13 +179,18 @@ WAYS = {
     "shifted pixels": (1, 3 * 2**20),
     "shifted pixels, many tiles": (1, 1),
 }
-"""Channels from which on pixels are shifted, and bytes in a tile."""
+"""Channels from which on pixels are shifted, and bytes in a tile. Small tiles go with sums of one picture at
+a time, and with memory that all pictures share."""
 
 
 @contextmanager
 def multiplied(way: str) -> Iterator[None]:
     channels, tile = WAYS[way]
+    small = tile == 1
     with (
+        patch.object(tiling, "TILE", tile),
+        patch.object(sums, "PART", 1 if small else sums.PART),
+        patch.object(buffers, "LARGE", 0 if small else buffers.LARGE),
         patch.object(lowering, "SHIFTED_FORWARD", channels),
         patch.object(lowering, "SHIFTED_BACKWARD", channels),
         patch.object(correlate, "TILE", tile),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,7 +15,8 @@ from n2nspec.layers._base import Mode
 from n2nspec.oracle.limits import silent_profiler
 from n2nspec.runtime import Model
 from n2nspec.runtime.optimized import engine as engines
-from n2nspec.runtime.optimized.buffers import ALIGNMENT, Buffers, Scratch, place
+from n2nspec.runtime.optimized import tiling
+from n2nspec.runtime.optimized.buffers import ALIGNMENT, Buffers, Picture, Scratch, place
 from n2nspec.runtime.optimized.engine import KEPT, OptimizedEngine
 from n2nspec.runtime.optimized.instance import Instance
 
@@ -211,3 +214,55 @@ def test_instances_that_wait_hold_no_tensors_besides_their_buffers() -> None:
     for instance in instances(model):
         assert not instance.values.loose
         assert not instance.values.loose_gradients
+
+
+@MANY
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4)),
+    st.tuples(*[st.integers(0, 3)] * 4),
+)
+def test_a_border_is_cleared_and_nothing_else(shape: tuple[int, ...], pads: tuple[int, ...]) -> None:
+    n, c, h, w = shape
+    above, below, left, right = pads
+    picture = Picture((n, c, h, w), (above, below, left, right), 0, 0, ((0, 0),))
+    picture.bind(torch.ones(picture.storage_shape))
+    picture.clear_border()
+    assert picture.inside.shape == (n, h, w, c)
+    assert (picture.inside == 1).all()
+    assert picture.padded.sum() == n * c * h * w
+
+
+@MANY
+@given(st.integers(1, 7), st.integers(1, 9), st.integers(1, 40), st.integers(1, 200))
+def test_tiles_are_all_rows_once(n: int, height: int, row_bytes: int, size: int) -> None:
+    with patch.object(tiling, "TILE", size):
+        found = tiling.tiles(n, height, row_bytes)
+    seen = torch.zeros(n, height, dtype=torch.int64)
+    order: list[tuple[int, int]] = []
+    for tile in found:
+        tile.of(seen).add_(1)
+        order.append((tile.first, tile.top))
+        assert tile.rows == tile.of(seen).numel()
+        assert tile.rows == 1 or tile.rows * row_bytes <= size
+        assert tile.last - tile.first == 1 or (tile.top, tile.bottom) == (0, height)
+    assert (seen == 1).all()
+    assert order == sorted(order)
+
+
+def test_large_pictures_keep_their_memory_while_others_of_their_size_follow() -> None:
+    model = model_of(spec_graph("unet_small"), "optimized", torch.float32, training=False)
+    engine = model._engine
+    assert isinstance(engine, OptimizedEngine)
+    small, large, other = (torch.rand(1, 3, size, size) for size in (8, 16, 24))
+    model.forward(small)
+    kept = engine.bytes
+    assert kept
+    with patch.object(engines, "LARGE", kept):
+        model.forward(large)
+        assert engine.bytes == kept  # a single one is done with
+        model.forward(large)
+        assert engine.bytes > 2 * kept
+        y = model.forward(large)
+        model.forward(other)
+        assert engine.bytes == kept
+    assert torch.equal(model.forward(large), y)

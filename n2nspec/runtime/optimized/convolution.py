@@ -17,7 +17,7 @@ from n2nspec.compiler.lowering import Lowerings, usual
 from n2nspec.compiler.program import Activation, ConvOp, Source
 from n2nspec.layers._base import Mode
 from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
-from n2nspec.runtime.optimized.correlate import Call, Correlation, KernelMatrix
+from n2nspec.runtime.optimized.correlate import Call, Correlation, Finish, KernelMatrix
 from n2nspec.runtime.optimized.kernels import Kernel, Values
 from n2nspec.runtime.optimized.sums import Sums
 from n2nspec.runtime.optimized.tiling import Tile, tiles
@@ -324,9 +324,12 @@ class _Backward:
         sums = adjoint[0].summed(), adjoint[1].summed()
         if sums[0] and sums[1] and max(sums[0][0], sums[1][0]) > 1:
             self.sums = Sums(
-                buffers, gradient, (sums[0][1], sums[1][1]), (sums[0][0], sums[1][0]), x.shape[2:], then
-            )
+                buffers, gradient, (sums[0][1], sums[1][1]), (sums[0][0], sums[1][0]), x.shape[2:], then,
+                whole=any(m.scale > 1 for m in adjoint),
+            )  # fmt: skip
             gradient, adjoint = self.sums.picture, self.sums.maps
+        self.pictures = self.sums.pictures if self.sums else x.shape[0]
+        """As many at a time."""
         same = x.storage_shape[1:3] == gradient.storage_shape[1:3] and x.stored == source.channels
         correlation = self.correlation = Correlation(
             buffers, gradient, adjoint, (x.shape[2], x.shape[3]), source.channels, then,
@@ -374,31 +377,42 @@ class _Backward:
             yield from self.matrix.filled(weight.transpose(2, 3))
         kernels = self.matrix.kernels if self.needed else None
         product = self.product.tensor
-        finish = partial(self._put, put) if self.passing and self.target_picture else None
         if self.own:
             assert kernels is not None
-            yield from self.correlation.multiplied(kernels, product, finish=finish)
+            yield from self.correlation.multiplied(kernels, product, finish=self._finish(put))
         else:
-            pixels, whole = self.x.matrix, None
-            if self.sums:
-                yield from self.sums.calls()
-            if self.copy is not None:
-                pixels, whole = self.copy.tensor, self.x.inside
-                if not self.passing:
-                    yield partial(pixels.view(whole.shape).copy_, whole)
-                    whole = None
-            yield from self.correlation.collected(
-                pixels, self.matrix.gradient, kernels, product, finish, whole
-            )
+            for first in range(0, self.x.shape[0], self.pictures):
+                yield from self._part(first, kernels, put)
             yield from self.matrix.collected(gradient.transpose(2, 3))
-        if self.target_picture and not finish:
+        if self.target_picture and not self.passing:
             target = self.target_picture.inside
             for part, (rows, columns) in self.correlation.phases(product):
                 yield partial(getattr(target[:, rows, columns], put), part)
 
-    def _put(self, put: str, tile: Tile, part: Tensor) -> Iterator[Call]:
-        assert self.target_picture is not None
-        yield partial(getattr(tile.of(self.target_picture.inside), put), part)
+    def _part(self, first: int, kernels: Tensor | None, put: str) -> Iterator[Call]:
+        """Of the pictures from `first` on, as many as there are sums of at a time."""
+        assert self.correlation is not None
+        last = first + self.pictures
+        each = self.x.matrix.shape[0] // self.x.shape[0]
+        pixels, whole = self.x.matrix[first * each : last * each], None
+        if self.sums:
+            yield from self.sums.calls(first)
+        if self.copy is not None:
+            pixels, whole = self.copy.tensor, self.x.inside[first:last]
+            if not self.passing:
+                yield partial(pixels.view(whole.shape).copy_, whole)
+                whole = None
+        yield from self.correlation.collected(
+            pixels, self.matrix.gradient, kernels, self.product.tensor, self._finish(put, first), whole,
+            more=first > 0,
+        )  # fmt: skip
+
+    def _finish(self, put: str, first: int = 0) -> Finish | None:
+        """Takes tiles of the product to where the gradient of the input belongs."""
+        if not self.passing or self.target_picture is None:
+            return None
+        target = self.target_picture.inside[first:]
+        return lambda tile, part: iter([partial(getattr(tile.of(target), put), part)])
 
 
 def _activated(activation: Activation | None, value: Tensor, out: Tensor) -> Iterator[Call]:

@@ -21,7 +21,7 @@ from n2nspec.runtime.optimized.tiling import TILE, Tile, tiles
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Call", "Correlation", "KernelMatrix", "pads_for"]
+__all__ = ["Call", "Correlation", "Finish", "KernelMatrix", "pads_for"]
 
 Call = Callable[[], object]
 """One operator on its arguments, which are all there."""
@@ -275,13 +275,14 @@ class Correlation:
 
     def collected(
         self, pixels: Tensor, gradient: Tensor, kernels: Tensor | None, product: Tensor,
-        finish: Finish | None = None, whole: Tensor | None = None,
+        finish: Finish | None = None, whole: Tensor | None = None, *, more: bool = False,
     ) -> Iterator[Call]:  # fmt: skip
         """The transposed gradient of the kernels that give `pixels`, and with kernels the product.
 
         Windows that are copied serve both before they are given up. Shifted ones need `pixels` as a matrix of
         the same pitch, whose border is zero, so that what stands there counts nothing. `finish` is that of
         `multiplied`. Where `whole` is given, (N, H, W, C), its tiles are copied to `pixels` one by one.
+        With `more`, what stands in `gradient` is kept, and these are added.
         """
         if not self.shifted:
             for index, (tile, (columns, fill, rows)) in enumerate(zip(self.tiles, self._parts, strict=True)):
@@ -290,7 +291,7 @@ class Correlation:
                     part, view = self._block(product, tile, rows)
                     yield _product(columns, kernels, part)
                     yield from finish(tile, view) if finish else ()
-                yield from self._collected(index, tile, columns, rows, pixels, gradient, whole)
+                yield from self._collected(index + more, tile, columns, rows, pixels, gradient, whole)
             return
         if kernels is not None:
             yield from self.multiplied(kernels, product, finish=finish)
@@ -305,7 +306,7 @@ class Correlation:
                 stop = min(start + self.tile, last)
                 yield partial(
                     block.addmm_, pixels[start:stop].t(), padded[start + shift : stop + shift],
-                    beta=float(start > first),
+                    beta=float(more or start > first),
                 )  # fmt: skip
 
     def align(self, pixels: Picture) -> None:
