@@ -86,7 +86,8 @@ class Source:
 class ConvOp(Op):
     """A convolution of the inputs side by side, each with maps of its own; then bias and activation.
 
-    `transposed` tells the layout of the weights: (I, O, kH, kW) instead of (O, I, kH, kW).
+    `transposed` tells the layout of the weights: (I, O, kH, kW) instead of (O, I, kH, kW); `joins_loss`, that
+    the gradient before the activation may come from the loss at once.
     """
 
     sources: tuple[Source, ...]
@@ -94,6 +95,7 @@ class ConvOp(Op):
     transposed: bool
     bias: bool
     activation: Activation | None = None
+    joins_loss: bool = False
 
     def macs(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         batch, channels = self.shape[:2]

@@ -317,11 +317,12 @@ def test_passes_say_what_they_changed_and_saved(capsys: pytest.CaptureFixture[st
     assert err == ""
     lines = out.splitlines()
     begin = next(index for index, line in enumerate(lines) if line.startswith("passes at 1 × 3 × 32 × 32"))
-    shown = [line.split() for line in lines[begin + 1 : begin + 10]]
+    shown = [line.split() for line in lines[begin + 1 : begin + 11]]
     assert shown[0] == ["remove", "identities", "nothing"]
     assert ["upsampling", "into", "convolution", "2", "736,512", "24,576", "up1:upsample,", "up1,",
             "up2:upsample,", "up2"] in shown  # fmt: skip
     assert ["upsampling", "into", "convolution", "nothing"] in shown
+    assert ["activation", "into", "loss", "sigmoid"] in shown
     assert shown[-1] == ["all", "of", "them", "6", "736,512", "37,888"]
 
 

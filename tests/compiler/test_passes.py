@@ -29,6 +29,7 @@ from n2nspec.compiler.passes import (
     convolutions,
     duplicates,
     identities,
+    losses,
     optimise,
     pooling,
     trace,
@@ -45,6 +46,7 @@ ALONE: dict[ModuleType, Sequence[ModuleType]] = {
     upsampling: (convolutions,),
     concatenations: (convolutions,),
     activations: (convolutions,),
+    losses: (convolutions, activations),
     pooling: (),
 }
 """Each pass, and what has to come before it to give it something to do."""
@@ -146,6 +148,7 @@ CHANGED: dict[str, tuple[ModuleType, Layers, list[tuple[str, str, tuple[str, ...
                   [("l", "conv", ("x",))]),
     "the first of two activations": (activations, [conv("a"), layer("ReLU", "r"), layer("Sigmoid", "s")],
                                      [("r", "conv", ("x",)), ("s", "Sigmoid", ("r",))]),
+    "a sigmoid before the loss": (losses, [conv("a"), layer("Sigmoid", "s")], [("s", "conv", ("x",))]),
     "max-pooling": (pooling, [layer("MaxPool2d", "p", kernel_size=2)], [("p", "max_pool", ("x",))]),
     "max-pooling that leaves pixels over": (pooling, [layer("MaxPool2d", "p", kernel_size=[3, 1])],
                                             [("p", "max_pool", ("x",))]),
@@ -195,6 +198,9 @@ UNCHANGED: dict[str, tuple[ModuleType, Layers]] = {
         activations, [conv("a"), layer("ReLU", "r"), layer("Add", source=["a", "r"])]),
     "no convolution before": (activations, [layer("ReLU"), conv("a")]),
     "a convolution that no pass understands": (activations, [conv("a", groups=2), layer("ReLU")]),
+    "another activation before the loss": (losses, [conv("a"), layer("ReLU")]),
+    "a sigmoid of no convolution": (losses, [layer("Sigmoid")]),
+    "no activation": (losses, [conv("a")]),
     "windows that overlap": (pooling, [layer("MaxPool2d", kernel_size=3, stride=2)]),
     "windows apart": (pooling, [layer("MaxPool2d", kernel_size=2, stride=3)]),
     "padding": (pooling, [layer("MaxPool2d", kernel_size=2, padding=1)]),

@@ -15,6 +15,7 @@ from n2nspec.compiler.passes import (
     convolutions,
     duplicates,
     identities,
+    losses,
     pooling,
     upsampling,
 )
@@ -30,6 +31,7 @@ PASSES: tuple[tuple[str, Callable[[Program], Program]], ...] = (
     ("concatenation into convolution", concatenations.apply),
     ("upsampling into convolution", upsampling.apply),
     ("activation into convolution", activations.apply),
+    ("activation into loss", losses.apply),
     ("pooling on channels-last pictures", pooling.apply),
 )
 """Upsampling comes twice: a branch of a concatenation meets its convolution only once that is gone."""

@@ -227,6 +227,8 @@ class ConvKernel(Kernel):
             self.backward_bound_to = weight, gw
             with torch.inference_mode(False):
                 self._bind_backward(weight, gw, gb)
+        for call in () if self.op.name in self.values.joined else self.activation_calls:
+            call()
         for call in self.first_calls:
             call()
         for part in self.backwards:
@@ -236,7 +238,8 @@ class ConvKernel(Kernel):
 
     def _bind_backward(self, weight: Tensor, gw: Tensor, gb: Tensor | None) -> None:
         picture = self.gradient
-        self.first_calls = list(self._before_activation())
+        self.activation_calls = list(self._before_activation())
+        self.first_calls: list[Call] = []
         matrix = self.copy.tensor if self.copy else picture.matrix if picture.bare else None
         if gb is not None:  # the border is zero
             sums = self.sums.tensor

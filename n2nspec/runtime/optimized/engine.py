@@ -166,6 +166,8 @@ def begin_backward(instance: Instance, y: Tensor, target: Tensor, loss: LossSpec
     values, output = instance.values, instance.program.output
     if loss.type == "MSE" and instance.squared_error is not None:
         values.written.add(output)
+        if instance.squared_error.joined:
+            values.joined.add(output)
         return instance.squared_error(target, loss.reduction == "mean")
     value, saved = loss.forward(y, target)
     if instance.wanted:

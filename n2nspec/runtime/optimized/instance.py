@@ -110,7 +110,8 @@ class Instance:
             kernel.bind()
         y = self.values.pictures.get(program.output)
         gy = self.values.gradient_pictures.get(program.output)
-        self.squared_error = SquaredError(y, gy) if y and gy else None
+        joined = any(isinstance(op, ConvOp) and op.joins_loss for op in ops)
+        self.squared_error = SquaredError(y, gy, joined=joined) if y and gy else None
 
     def _kernel(self, op: Op, now: int, then: int, parameters: Shapes, lowerings: Lowerings) -> Kernel:
         self.buffers.owner = op.name
@@ -177,6 +178,7 @@ class Instance:
     def begin_backward(self) -> None:
         """Forgets the gradients of an earlier pass."""
         self.values.written.clear()
+        self.values.joined.clear()
         self._clear(len(self.kernels))
 
     def backward(self, tensors: Tensors, gradients: Tensors) -> None:

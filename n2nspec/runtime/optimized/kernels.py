@@ -38,6 +38,8 @@ class Values:
         self.loose: dict[str, Tensor] = {}
         self.loose_gradients: dict[str, Tensor] = {}
         self.written: set[str] = set()
+        self.joined: set[str] = set()
+        """Those whose gradient is that before the activation already."""
 
     def nchw(self, name: str) -> Tensor:
         """A value as layers expect it."""

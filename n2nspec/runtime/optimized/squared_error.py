@@ -1,6 +1,7 @@
 """The mean squared error where the output and its gradient are pictures on planned buffers.
 
-In: a target, (N, C, H, W). Out: the loss; its gradient stands in the output's gradient. The difference is
+In: a target, (N, C, H, W). Out: the loss; its gradient stands in the output's gradient, or, after a sigmoid y
+that joins the loss, that before the sigmoid: 2 (y - t) y (1 - y), times 1/n for the mean. The difference is
 taken channel by channel: the target has another order of axes, and this is the one walk through it.
 """
 
@@ -21,9 +22,12 @@ FEW = 4
 
 
 class SquaredError:
-    """For one instance; `prediction` and `gradient` are its pictures of the output."""
+    """For one instance; `prediction` and `gradient` are its pictures of the output; a sigmoid if `joined`."""
 
-    def __init__(self, prediction: Picture, gradient: Picture) -> None:
+    def __init__(self, prediction: Picture, gradient: Picture, *, joined: bool) -> None:
+        self.joined = joined
+        self._y, self._gy = prediction.whole, gradient.whole
+        self._nothing = gradient.padded.new_zeros(())
         channels = gradient.shape[1]
         self._flat = gradient.padded.view(-1)  # whatever is no pixel is zero
         self._all = prediction.nchw, gradient.nchw
@@ -41,5 +45,10 @@ class SquaredError:
             torch.sub(self._all[0], target, out=self._all[1])
         scale = 1.0 / target.numel() if mean else 1.0
         value = torch.dot(self._flat, self._flat) * scale
-        self._flat.mul_(2 * scale)
+        if self.joined:
+            y, gy = self._y, self._gy
+            torch.addcmul(self._nothing, gy, y, value=2 * scale, out=gy)
+            gy.addcmul_(gy, y, value=-1)
+        else:
+            self._flat.mul_(2 * scale)
         return value
