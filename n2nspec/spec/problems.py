@@ -98,7 +98,8 @@ def _once(details: list[ErrorDetails], origins: Origins) -> Iterator[ErrorDetail
     seen: set[object] = set()
     for detail in details:
         path, is_key = _path(detail)
-        mistake = (*origins.where.at(path).origin.mistake(), is_key, detail["type"])
+        is_key = is_key or detail["type"] == "extra_forbidden"
+        mistake = (*origins.where.at(path).origin.mistake(key=is_key), is_key, detail["type"])
         if mistake not in seen:
             seen.add(mistake)
             yield detail
@@ -118,6 +119,8 @@ def _is_known(detail: ErrorDetails, earlier: Problems) -> bool:
     """Whether a mistake only follows from one that an earlier stage reported."""
     if detail["type"] == "no_layers" and earlier:
         return True
+    if detail["type"] == "extra_forbidden":
+        return False  # whatever its value is
     value = detail["input"]
     if detail["type"].startswith("union_tag"):
         value = value.get("type") if isinstance(value, Mapping) else value

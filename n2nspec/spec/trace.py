@@ -132,10 +132,10 @@ class Origin:
                 labels.append(Label(span=place, text=step.text))
         return tuple(labels)
 
-    def mistake(self) -> tuple[int, Path]:
-        """What two values that are wrong for one reason have in common."""
+    def mistake(self, *, key: bool = False) -> tuple[int, Path]:
+        """What two values (or keys) that are wrong for one reason have in common."""
         origin = self
-        while origin.value_of is not None:
+        while origin.value_of is not None and not key:
             origin = origin.value_of
         return id(origin.source), origin.path
 
@@ -227,7 +227,7 @@ class Problems:
 
     def is_new(self, where: Where, code: str, *, key: bool = False) -> bool:
         """Whether this mistake is met for the first time."""
-        mistake = (*where.origin.mistake(), code, key)
+        mistake = (*where.origin.mistake(key=key), code, key)
         if mistake in self._seen:
             return False
         self._seen.add(mistake)

@@ -185,3 +185,27 @@ def test_share_inside_a_block_names_a_layer_of_it(tmp_path: Path) -> None:
         ('there is no layer "frist" in the block "b"', 'did you mean "first"?'),
         ('there is no layer named "otuer"', 'did you mean "outer"?'),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["${ch}", "${2*ch}", "${width}", "${nothing}"])
+def test_a_misspelt_key_is_one_mistake_whatever_its_value_is(value: str, tmp_path: Path) -> None:
+    text = f"""
+    [vars]
+    width = 4
+    [[blocks.b.layers]]
+    type = "Conv2d"
+    out_chanels = "{value}"
+    kernel_size = 3
+    [blocks.b]
+    params = ["ch"]
+    [[encoder]]
+    block = "b"
+    ch = 3
+    [[encoder]]
+    block = "b"
+    ch = "${{width}}"
+    """
+    found = mistakes(tmp_path / "many.toml", HEAD + text)
+    others = ["E121"] if "nothing" in value else []
+    assert [d.code for d in found] == ["E110", *others]
+    assert found[0].help == 'did you mean "out_channels"?'
