@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
 from n2nspec.diagnostics import DiagnosticError, Label, closest, describe_value, quote
-from n2nspec.spec.merge import STAGES, merge
+from n2nspec.spec.merge import merge
+from n2nspec.spec.misspelt import put_in_place
 from n2nspec.spec.source import SUFFIXES, Source, read
 from n2nspec.spec.trace import Origin, Problems, Step, Traced, Where
 
@@ -66,14 +67,7 @@ def follow(source: Source, problems: Problems) -> Merged:
 
 
 def _traced(source: Source, steps: tuple[Step, ...], problems: Problems) -> Traced:
-    document = Traced(source.document, Where(Origin(source, (), steps)))
-    others = (value for key, value in source.document.items() if key not in STAGES)
-    if any(isinstance(value, list) and any(isinstance(item, dict) for item in value) for value in others):
-        # imported here: only a mistake puts tables there
-        from n2nspec.spec.misspelt import put_in_stages
-
-        return put_in_stages(document, problems)
-    return document
+    return put_in_place(Traced(source.document, Where(Origin(source, (), steps))), problems)
 
 
 def _open(named: Traced, chain: list[Source], problems: Problems) -> Source | None:
