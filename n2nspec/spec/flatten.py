@@ -18,6 +18,7 @@ from n2nspec.spec.defaults import put_in_defaults
 from n2nspec.spec.definitions import Definitions
 from n2nspec.spec.expand import expand
 from n2nspec.spec.extends import follow
+from n2nspec.spec.misspelt_entries import put_right
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.overrides import apply_overrides
 from n2nspec.spec.source import Source
@@ -62,7 +63,7 @@ class Flat:
 
 def flatten(gathered: Gathered, problems: Problems) -> Flat:
     """The flat document."""
-    document, scope = put_in_variables(gathered.document, problems)
+    document, scope = put_in_variables(put_right(gathered.document, problems), problems)
     blocks = read_blocks(document.get("blocks"), problems)
     definitions = Definitions(document=document, blocks=blocks, scope=scope, sources=gathered.sources)
     wrong = bool(definitions.mistakes(Problems(partial=problems.partial)))

@@ -270,7 +270,7 @@ def test_a_parameter_that_is_not_given() -> None:
         ({"b": {"layers": [{**RELU, "repeat": "x"}]}}, [("E112", "blocks.b.layers[0].repeat")]),
         ({"b": {"layers": [{**RELU, "after": "r"}]}}, [("E110", "blocks.b.layers[0].after")]),
         ({"b": {"layers": [{"typ": "ReLU"}]}}, [("E110", "blocks.b.layers[0].typ")]),
-        ({"b": {"layers": [{"blok": "b"}]}}, [("E110", "blocks.b.layers[0].blok")]),
+        ({"b": {"layers": [{"blok": "c"}]}, "c": {"layers": [RELU]}}, [("E110", "blocks.b.layers[0].blok")]),
         ({"b": {"layers": [{"block": "b"}]}}, [("E123", "blocks.b.layers[0].block")]),
         ({"b": {"layers": [{"block": "c"}]}, "c": {"layers": [RELU, {"block": "b"}]}},
          [("E123", "blocks.c.layers[1].block")]),
