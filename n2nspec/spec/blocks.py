@@ -17,11 +17,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from n2nspec.diagnostics import closest, did_you_mean, quote
 from n2nspec.spec.entries import ENTRIES
 from n2nspec.spec.templates import NAME, has_template
-from n2nspec.spec.trace import UNKNOWN, Problems, Traced, Where, label
+from n2nspec.spec.trace import EFFORT, UNKNOWN, Problems, Traced, Where, label
 
 __all__ = ["INPUT", "PLACING", "SIMPLE_NAME", "Block", "read_blocks"]
 
@@ -65,10 +66,22 @@ def read_blocks(table: Traced | None, problems: Problems) -> dict[str, Block | N
     if not isinstance(table.value, dict):
         problems.wrong_type(table, "blocks", "a table of blocks", help="write [blocks.NAME]")
         return {}
-    return {name: _read(name, item, problems) for name, item in table.items()}
+    heads = {} if problems.partial else _misspelt(table.value)
+    return {name: _read(name, item, problems, heads) for name, item in table.items()}
 
 
-def _read(name: str, item: Traced, problems: Problems) -> Block | None:
+def _misspelt(table: Mapping[str, Any]) -> Mapping[str, str]:
+    """By `[blocks.dobule]`, which has no layers, the block that it was meant to be the head of."""
+    layers = [name for name, item in table.items() if isinstance(item, dict) and item.keys() == {"layers"}]
+    bare = [name for name, item in table.items() if isinstance(item, dict) and item.keys() < {*KEYS}]
+    bare = [name for name in bare if "layers" not in table[name]]
+    if len(bare) * len(layers) > EFFORT:
+        return {}
+    near = {name: closest(name, layers) for name in bare}
+    return {name: meant for name, meant in near.items() if meant is not None}
+
+
+def _read(name: str, item: Traced, problems: Problems, heads: Mapping[str, str]) -> Block | None:
     before = len(problems.found)
     if not SIMPLE_NAME.fullmatch(name):
         message = f"a block is called by letters, digits, _ and -; received {quote(name)}"
@@ -86,7 +99,8 @@ def _read(name: str, item: Traced, problems: Problems) -> Block | None:
     params: dict[str, Traced | None] = {}
     declared: dict[str, Where] = {}
     given = item.get("params")
-    whole = "layers" in item.value or not problems.partial  # a base may have the rest of it
+    # a base, or a table of a misspelt name, may have the rest of it
+    whole = name not in heads.values() and ("layers" in item.value or not problems.partial)
     params_known = given is not None or (whole and all(key in KEYS for key in item.value))
     checked = len(problems.found)
     for param, default, where in _params(given, problems) if given is not None else ():
@@ -104,7 +118,7 @@ def _read(name: str, item: Traced, problems: Problems) -> Block | None:
         else:
             params[param], declared[param] = default, where
     params_known &= len(problems.found) == checked
-    layers = _layers(name, item, problems)
+    layers = _layers(name, item, problems, heads.get(name))
     output = item.get("output")
     if output is not None and (not isinstance(output.value, str) or has_template(output.value)):
         problems.wrong_type(output, "output", "the name of a layer of the block")
@@ -138,15 +152,13 @@ def _params(given: Traced, problems: Problems) -> Iterator[tuple[str, Traced | N
 PARAMS = 'for example params = ["channels", { kernel = 3 }]'
 
 
-def _layers(name: str, item: Traced, problems: Problems) -> list[Traced]:
+def _layers(name: str, item: Traced, problems: Problems, meant: str | None) -> list[Traced]:
     layers = item.get("layers")
     if layers is None:
         near = next((key for key in item.value if key not in KEYS and closest(key, ["layers"])), None)
         if near is None:
-            problems.add(
-                item.where, "E111", f"the block {quote(name)} needs layers",
-                help=f"add [[blocks.{name}.layers]]",
-            )  # fmt: skip
+            help = f"did you mean {quote(meant)}?" if meant else f"add [[blocks.{name}.layers]]"
+            problems.add(item.where, "E111", f"the block {quote(name)} needs layers", help=help)
         return []
     if not isinstance(layers.value, list):
         help = f"write [[blocks.{name}.layers]], with two brackets, above each layer"

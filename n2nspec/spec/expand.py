@@ -28,6 +28,7 @@ from n2nspec.spec.entries import ENTRIES
 from n2nspec.spec.least import Least
 from n2nspec.spec.limits import MOST_LAYERS, MOST_NESTED, Budget, TooLargeError, measure
 from n2nspec.spec.merge import STAGES
+from n2nspec.spec.misspelt import hides_layers
 from n2nspec.spec.origins import NOWHERE, Origins
 from n2nspec.spec.references import Body, Group, Inputs, Layer, References, Target
 from n2nspec.spec.templates import Scope, fill
@@ -62,6 +63,7 @@ def expand(
     walk = Expansion(
         blocks, scope, problems, input=next(iter(table), "") if isinstance(table, dict) else "", taken=taken,
     )  # fmt: skip
+    walk.top.broken = hides_layers(document)
     if wrong or walk.is_too_large(every_entry):
         walk.most = ENOUGH - 1  # one more stands for the rest
     try:

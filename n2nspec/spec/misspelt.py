@@ -17,9 +17,11 @@ from n2nspec.spec.merge import STAGES
 from n2nspec.spec.models import Spec
 from n2nspec.spec.trace import UNKNOWN, Problems, Traced
 
-__all__ = ["put_in_place"]
+__all__ = ["hides_layers", "put_in_place"]
 
 KNOWN = frozenset({*field_names(Spec), *LANGUAGE[Spec]})
+MOST = 100
+"""Unknown keys of which it is asked what they were meant to be; each one that is put right costs a copy."""
 SINGLE = ("input", "output")
 """Tables of one entry: another one is not a part of them."""
 NAMED = ("vars", "defaults", "blocks", "require", "train", "data")
@@ -29,13 +31,18 @@ PLAIN: Mapping[str, type] = {"extends": str, "remove": list}
 
 def put_in_place(document: Traced, problems: Problems) -> Traced:
     """The document with every layer in a stage and all else under its key, as far as that is certain."""
-    for key in [key for key in document.value if key not in KNOWN]:
+    for key in [key for key in document.value if key not in KNOWN][:MOST]:
         meant = _meant(key, document)
         if meant is not None:
             _tell(document, key, problems)
             item = _over(document.get(meant), document.part(key))
             document = document.with_({meant: item}, without=(key,))
     return _with_layers(_with_stages(document, problems), problems)
+
+
+def hides_layers(document: Traced) -> bool:
+    """Whether there may be layers under a key of which it is not certain what was meant."""
+    return any(key not in KNOWN and _are_layers(value) for key, value in document.value.items())
 
 
 def _tell(document: Traced, key: str, problems: Problems) -> None:

@@ -110,8 +110,9 @@ def _roots(found: list[Found], origins: Origins) -> Iterator[Found]:
     places = [origins.where.at(item.path).origin for item in found]
     wrong = {origin.mistake() for origin in places if origin.value_of is not None}
     for item, origin in zip(found, places, strict=True):
-        derived = item.code == "E113" and origin.value_of is None
-        if not derived or not any(step.origin.mistake() in wrong for step in origin.via):
+        root = origin.root
+        steps = (step.origin.mistake() for step in root.via)
+        if item.code != "E113" or not any(step in wrong and step != root.mistake() for step in steps):
             yield item
 
 

@@ -23,6 +23,7 @@ from n2nspec.diagnostics import (
 from n2nspec.spec.text import Path, Place
 
 __all__ = [
+    "EFFORT",
     "UNKNOWN",
     "Origin",
     "Problems",
@@ -134,10 +135,16 @@ class Origin:
 
     def mistake(self, *, key: bool = False) -> tuple[int, Path]:
         """What two values (or keys) that are wrong for one reason have in common."""
-        origin = self
-        while origin.value_of is not None and not key:
-            origin = origin.value_of
+        origin = self if key else self.root
         return id(origin.source), origin.path
+
+    @property
+    def root(self) -> Origin:
+        """Where the value got what it is: for `${name}`, and nothing else, where `name` did."""
+        origin = self
+        while origin.value_of is not None:
+            origin = origin.value_of
+        return origin
 
 
 @dataclass(frozen=True, slots=True)

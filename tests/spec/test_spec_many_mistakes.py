@@ -209,3 +209,13 @@ def test_a_misspelt_key_is_one_mistake_whatever_its_value_is(value: str, tmp_pat
     others = ["E121"] if "nothing" in value else []
     assert [d.code for d in found] == ["E110", *others]
     assert found[0].help == 'did you mean "out_channels"?'
+
+
+def test_a_variable_that_is_out_of_range_is_one_mistake_also_in_products(tmp_path: Path) -> None:
+    conv = '[[blocks.b.layers]]\ntype = "Conv2d"\nout_channels = "${ch}"\nkernel_size = 3\n'
+    uses = [f'[[encoder]]\nblock = "b"\nch = {ch}\n' for ch in ('"${width}"', '"${2*width}"', "0", "0")]
+    text = f'[vars]\nwidth = 0\n[blocks.b]\nparams = ["ch"]\n{conv}{"".join(uses)}'
+    found = mistakes(tmp_path / "many.toml", HEAD + text)
+    assert [(d.code, d.labels[0].span.text) for d in found] == [
+        ("E113", 'ch = "${width}"'), ("E113", "ch = 0"), ("E113", "ch = 0"),
+    ]  # fmt: skip

@@ -115,3 +115,20 @@ def test_a_base_under_a_misspelt_key_is_read(tmp_path: Path) -> None:
         ("E110", 'extend = "base.toml"'), ("E110", 'removed = ["f"]'), ("E127", 'removed = ["f"]'),
         ("E113", "epochs = -1"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("output", ["", 'output = "first"'])
+def test_the_head_of_a_block_under_a_misspelt_name(output: str, tmp_path: Path) -> None:
+    text = SPEC.replace("blocks.b", "blocks.double").replace('block = "b"', 'block = "double"')
+    file = tmp_path / "spec.toml"
+    file.write_text(text.replace("[blocks.double]", f"[blocks.dobule]\n{output}"), encoding="utf-8")
+    with pytest.raises(DiagnosticError) as caught:
+        check(file)
+    assert [(d.code, d.message, d.help) for d in caught.value.diagnostics] == [
+        ("E111", 'the block "dobule" needs layers', 'did you mean "double"?'),
+    ]
+
+
+def test_layers_that_may_be_of_either_stage_may_have_any_name(tmp_path: Path) -> None:
+    text = SPEC.replace("[[encoder]]", "[[ecoder]]", 1)
+    assert told(tmp_path, text) == [("E110", "[[ecoder]]")]
