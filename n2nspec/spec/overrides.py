@@ -286,6 +286,8 @@ def _put(document: Any, setting: Setting, value: Any, where: Where, *, defaults:
         last = position == len(setting.parts) - 1
         before = render_path(setting.parts[:position])
         step: str | int = part
+        if document is UNKNOWN:  # an earlier one leads there in vain, which is told
+            break
         if isinstance(document, list):
             step = _index(document, setting.parts, before, position)
         elif not isinstance(document, dict):

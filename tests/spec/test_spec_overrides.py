@@ -254,3 +254,13 @@ def test_a_later_setting_of_a_table_takes_the_places_of_what_was_in_it() -> None
     (found,) = caught.value.diagnostics
     assert found.span is not None
     assert (found.span.text, found.span.line) == (settings[1], 2)
+
+
+def test_what_an_earlier_one_leaves_unknown_takes_any_key() -> None:
+    spec = {**BARE, "vars": {"width": 3}}
+    given = {"vars.widht": 3, "vars.width.x": 4, "name": "n", "name.a": 1, "name.a.b": 2, "name.c": 3}
+    with pytest.raises(DiagnosticError) as caught:
+        load(spec, given)
+    assert [d.message for d in caught.value.diagnostics] == [
+        'there is no variable "widht"', 'name is "n", which has no keys',
+    ]  # fmt: skip
