@@ -9,7 +9,9 @@ Along one axis of n pixels and with factor s, output pixel j lies between input 
     backward   gx = Σ of gy[j] · the pixel's weight in y[j]; along width, then along height
     sizes      H_out = s_h·H, W_out = s_w·W
 
-Beyond the last pixel it is repeated. t_j is a quotient of integers, so ⌊t⌋ is exact.
+Beyond the last pixel it is repeated. t_j is a quotient of integers, so ⌊t⌋ is exact. Without align_corners w
+depends on j modulo s alone: each such phase is a sum of two shifts of the picture, its outermost pixels
+repeated, and the phases are woven together. With align_corners pixels are gathered one by one.
 
 Source: torch.nn.Upsample with mode = "bilinear",
 https://docs.pytorch.org/docs/stable/generated/torch.nn.Upsample.html.
@@ -17,7 +19,7 @@ https://docs.pytorch.org/docs/stable/generated/torch.nn.Upsample.html.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -58,17 +60,32 @@ class BilinearUpsamplingSpec(LayerSpec):
     ) -> Memory:
         x, y = elements(inputs[0]) * item, elements(output) * item
         rows = x * self.scale_factor[0]  # the picture that has grown in height only
+        if not self.align_corners:
+            return self._memory_of_phases(inputs[0], x, rows, y)
         forward = max(3 * rows, rows + 3 * y)  # two weighted neighbours and their sum
         backward = max(y + 2 * rows, 3 * rows + 2 * x)
         return Memory(forward=forward, inference=forward, backward=backward, gradients=(x,))
 
+    def _memory_of_phases(self, shape: tuple[int, ...], x: int, rows: int, y: int) -> Memory:
+        """Of each axis that grows: a padded picture, its phases, the last one's two parts, what they become;
+        backward sums of phases by where they begin, which are then padded and added."""
+        (height, width), (down, along) = shape[-2:], self.scale_factor
+        forward = backward = 0
+        if down > 1:
+            forward = x * (height + 2) // height + max(2 * rows, (down + 2) * x)
+            backward = (rows if along > 1 else 0) + 3 * x + 3 * x * (height + 2) // height
+        if along > 1:
+            own = rows * (width + 2) // width
+            forward = max(forward, (rows if down > 1 else 0) + own + max(2 * y, (along + 2) * rows))
+            backward = max(backward, 3 * rows + 3 * own)
+        kept = x if max(down, along) > 1 else 0
+        return Memory(forward=forward, inference=forward, backward=backward, gradients=(kept,))
+
     def _neighbours(self, n: int, factor: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """For each output pixel of an axis the pixel before it, the one after it, and the latter's weight."""
+        """With align_corners, for each output pixel of an axis the pixel before it, the one after it, and the
+        latter's weight."""
         j = torch.arange(n * factor, device=like.device)
-        if self.align_corners:
-            numerator, denominator = j * (n - 1), max(n * factor - 1, 1)
-        else:
-            numerator, denominator = (2 * j + 1 - factor).clamp(min=0), 2 * factor
+        numerator, denominator = j * (n - 1), max(n * factor - 1, 1)
         before = numerator // denominator
         weight = (numerator % denominator).to(like.dtype) / denominator
         return before, (before + 1).clamp(max=n - 1), weight
@@ -77,6 +94,9 @@ class BilinearUpsamplingSpec(LayerSpec):
         (x,) = xs
         y = x
         for axis, factor in zip((-2, -1), self.scale_factor, strict=True):
+            if not self.align_corners:
+                y = _blended(y, axis, factor)
+                continue
             before, after, weight = self._neighbours(x.shape[axis], factor, x)
             weight = weight.unsqueeze(-1) if axis == -2 else weight
             y = taken(y, axis, before) * (1 - weight) + taken(y, axis, after) * weight
@@ -89,6 +109,9 @@ class BilinearUpsamplingSpec(LayerSpec):
             return (None,), {}
         g = gy
         for axis, factor in zip((-1, -2), reversed(self.scale_factor), strict=True):
+            if not self.align_corners:
+                g = _gathered(g, axis, factor)
+                continue
             before, after, weight = self._neighbours(saved[axis], factor, gy)
             weight = weight.unsqueeze(-1) if axis == -2 else weight
             shape = list(g.shape)
@@ -123,6 +146,59 @@ class BilinearUpsamplingSpec(LayerSpec):
         BadCase(fields={"scale_factor": 2}, inputs=((1, 1, 1, 4, 5),), match="expects pictures"),
         BadCase(fields={"scale_factor": 2}, inputs=((1, 1, 0, 5),), match="height 0 is too small"),
     )
+
+
+def _phases(factor: int) -> Iterator[tuple[int, float]]:
+    """For each j modulo the factor, ⌊t⌋ - ⌊j / s⌋, which is -1 or 0, and the weight w."""
+    for r in range(factor):
+        before, rest = divmod(2 * r + 1 - factor, 2 * factor)
+        yield before, rest / (2 * factor)
+
+
+def _blended(x: Tensor, axis: int, factor: int) -> Tensor:
+    """The picture, grown along an axis."""
+    if factor == 1:
+        return x
+    n, behind = x.shape[axis], x.dim() + axis + 1
+    padded = torch.cat([x.narrow(axis, 0, 1), x, x.narrow(axis, n - 1, 1)], axis)
+    parts = [
+        padded.narrow(axis, before + 1, n) * (1 - weight) + padded.narrow(axis, before + 2, n) * weight
+        for before, weight in _phases(factor)
+    ]
+    return torch.stack(parts, behind).flatten(behind - 1, behind)
+
+
+def _gathered(g: Tensor, axis: int, factor: int) -> Tensor:
+    """The adjoint of `_blended`."""
+    if factor == 1:
+        return g
+    n, behind = g.shape[axis] // factor, g.dim() + axis + 1
+    parts = g.reshape(*g.shape[: behind - 1], n, factor, *g.shape[behind:]).unbind(behind)
+    shares = [
+        (before + 1 + late, weight if late else 1 - weight, part)
+        for (before, weight), part in zip(_phases(factor), parts, strict=True)
+        for late in (0, 1)
+    ]
+    # by the place of their first pixel in the padded picture
+    sums = [_sum(part * share for place, share, part in shares if place == p and share) for p in range(3)]
+    found = _sum(
+        torch.nn.functional.pad(part, (p, 2 - p) if axis == -1 else (0, 0, p, 2 - p))
+        for p, part in enumerate(sums)
+        if part is not None
+    )
+    assert found is not None
+    gx = found.narrow(axis, 1, n).clone()
+    gx.narrow(axis, 0, 1).add_(found.narrow(axis, 0, 1))
+    gx.narrow(axis, n - 1, 1).add_(found.narrow(axis, n + 1, 1))
+    return gx
+
+
+def _sum(parts: Iterable[Tensor]) -> Tensor | None:
+    """None of nothing."""
+    found: Tensor | None = None
+    for part in parts:
+        found = part if found is None else found + part
+    return found
 
 
 class BilinearUpsampling(Layer):
