@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import Mode
 from n2nspec.losses import LossSpec
 from n2nspec.runtime.compiled import CompiledEngine
@@ -15,9 +16,9 @@ from n2nspec.runtime.optimized import OptimizedEngine
 from n2nspec.runtime.reference import ReferenceEngine
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device, dtype
 
-__all__ = ["AUTO", "ENGINES", "ENGINE_TYPES", "Engine"]
+__all__ = ["AUTO", "ENGINES", "ENGINE_TYPES", "Engine", "make_engine"]
 
 ENGINE_TYPES: Mapping[str, type[ReferenceEngine] | type[OptimizedEngine]] = {
     "reference": ReferenceEngine,
@@ -51,3 +52,10 @@ class Engine(Protocol):
     def step(
         self, tensors: Tensors, x: Tensor, target: Tensor, loss: LossSpec, mode: Mode, gradients: Tensors
     ) -> tuple[Tensor, dict[str, dict[str, Tensor]]]: ...
+
+
+def make_engine(name: str, graph: ShapedGraph, kind: dtype, place: device, precision: str) -> Engine:
+    """An engine by its name; `precision` is that of the training steps, where it has a choice."""
+    if name == CompiledEngine.name:
+        return CompiledEngine(graph, kind=kind, place=place, precision=precision)
+    return ENGINE_TYPES[name](graph, kind=kind, place=place)

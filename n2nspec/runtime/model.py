@@ -12,14 +12,14 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from n2nspec._lazy import torch
-from n2nspec.diagnostics import Diagnostic, fail, render_path
+from n2nspec.diagnostics import Diagnostic, fail
 from n2nspec.geometry import concrete, render_shape
 from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import EVALUATION, Mode
 from n2nspec.layers._module import check_state, version
 from n2nspec.layers.initialisation import initialise
-from n2nspec.runtime.compiled import CompiledEngine
-from n2nspec.runtime.engines import ENGINE_TYPES, Engine
+from n2nspec.runtime.compiled import CompiledEngine, in_full
+from n2nspec.runtime.engines import make_engine
 from n2nspec.runtime.flat import FlatTensors, named, parameter_layout
 from n2nspec.runtime.optimized import MemoryLimit, OptimizedEngine
 from n2nspec.runtime.split import Team
@@ -52,7 +52,7 @@ class Model:
         self.progress = 0.0
         """How much of the training is done, 0 to 1, for a loss that changes on the way."""
         self._wanted_precision = precision or self.spec.train.precision
-        self._engine = _engine(engine, graph, dtype, device, self._wanted_precision)
+        self._engine = make_engine(engine, graph, dtype, device, self._wanted_precision)
         self.memory_limit: MemoryLimit | None = None
         """Plans training steps within a limit of memory, where there is one."""
         if memory_limit is not None:
@@ -408,8 +408,10 @@ class Model:
     def warnings(self) -> tuple[Diagnostic, ...]:
         """W501 when the engine is the compiled one and gave way, W502 when a helper is gone, W503 when
         half precision was asked for and steps are taken in full."""
-        gave_way, alone = getattr(self._engine, "warnings", ()), self._team.warnings if self._team else ()
-        return *gave_way, *alone, *_in_full(self, self._wanted_precision)
+        found = *getattr(self._engine, "warnings", ()), *(self._team.warnings if self._team else ())
+        if self._wanted_precision == self.precision:
+            return found
+        return *found, in_full(self.spec, self._wanted_precision, self.engine, self.dtype)
 
     def train(self, mode: bool = True) -> Self:
         """Training mode."""
@@ -427,27 +429,3 @@ class Model:
         module = twin(self.graph, dtype=self.dtype).to(self.device)
         module.load_state_dict(self.state_dict())
         return module
-
-
-def _engine(name: str, graph: ShapedGraph, kind: dtype, place: device, precision: str) -> Engine:
-    if name == CompiledEngine.name:
-        return CompiledEngine(graph, kind=kind, place=place, precision=precision)
-    return ENGINE_TYPES[name](graph, kind=kind, place=place)
-
-
-def _in_full(model: Model, wanted: str) -> tuple[Diagnostic, ...]:
-    """W503 where the half precision that was asked for is not that of the steps."""
-    path = ("train", "precision")
-    if wanted == model.precision:
-        return ()
-    kind = str(model.dtype).removeprefix("torch.")
-    return (
-        Diagnostic(
-            code="W503",
-            message=f'"{wanted}" is not used: the {model.engine} engine computes in {kind}',
-            file=model.spec.source_file,
-            span=model.spec.locate(path),
-            path=render_path(path),
-            help="take --engine compiled, or leave precision out",
-        ),
-    )

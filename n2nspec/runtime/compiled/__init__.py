@@ -1,6 +1,6 @@
 """The compiled engine: a whole training step as one function that `torch.compile` turns into machine code."""
 
 from n2nspec.runtime.compiled.engine import CompiledEngine
-from n2nspec.runtime.compiled.precision import PRECISIONS, Precision
+from n2nspec.runtime.compiled.precision import PRECISIONS, Precision, in_full
 
-__all__ = ["PRECISIONS", "CompiledEngine", "Precision"]
+__all__ = ["PRECISIONS", "CompiledEngine", "Precision", "in_full"]

@@ -13,11 +13,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from n2nspec._lazy import torch
+from n2nspec.diagnostics import Diagnostic, render_path
+from n2nspec.spec import Spec
 
 if TYPE_CHECKING:
     from torch import dtype
 
-__all__ = ["PRECISIONS", "Precision"]
+__all__ = ["PRECISIONS", "Precision", "in_full"]
 
 PRECISIONS = ("full", "bf16-mixed")
 """Of `train.precision`."""
@@ -37,3 +39,16 @@ class Precision(NamedTuple):
     @property
     def mixed(self) -> bool:
         return self.full != self.low
+
+
+def in_full(spec: Spec, wanted: str, engine: str, kind: dtype) -> Diagnostic:
+    """W503: half precision was asked for, and an engine takes its steps in `kind`."""
+    path = ("train", "precision")
+    return Diagnostic(
+        code="W503",
+        message=f'"{wanted}" is not used: the {engine} engine computes in {str(kind).removeprefix("torch.")}',
+        file=spec.source_file,
+        span=spec.locate(path),
+        path=render_path(path),
+        help="take --engine compiled, or leave precision out",
+    )

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
 from n2nspec.compiler.lowering import Lowerings, usual
-from n2nspec.compiler.program import Activation, ConvOp, Source
+from n2nspec.compiler.program import Activation, ConvOp
 from n2nspec.layers._base import Mode
-from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
-from n2nspec.runtime.optimized.correlate import Call, Correlation, Finish, KernelMatrix
+from n2nspec.runtime.optimized.buffers import Buffers, Scratch
+from n2nspec.runtime.optimized.correlate import Call, Correlation
 from n2nspec.runtime.optimized.kernels import Kernel, Values
-from n2nspec.runtime.optimized.sums import Sums
+from n2nspec.runtime.optimized.sources import Backward, Forward, from_input
 from n2nspec.runtime.optimized.tiling import Tile, tiles
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class ConvKernel(Kernel):
             for index, (source, stored) in enumerate(zip(op.sources, channels, strict=True))
         ]
         self.forwards = [
-            _Forward(
+            Forward(
                 op, source, index, values, buffers, kernel, now,
-                then if then is not None and self.from_input(source, needed) else None, keep_columns,
+                then if then is not None and from_input(source, needed) else None, keep_columns,
                 way.forward, last=index == len(op.sources) - 1,
             )
             for index, (source, needed, way) in enumerate(zip(op.sources, needs_inputs, ways, strict=True))
@@ -85,12 +85,12 @@ class ConvKernel(Kernel):
             self.scaled = buffers.scratch((most * width * self.out.stored,), now, now)
         self.bound_to: Tensor | None = None
         """The weights that the calls of the forward pass were made for; below, those of the backward pass."""
-        self.backwards: list[_Backward] = []
+        self.backwards: list[Backward] = []
         if then is None:
             return
         gradient = self.gradient = values.gradient_pictures[op.name]
         self.backwards = [
-            _Backward(source, forward, values, buffers, kernel, gradient, then, way.backward, needed=needed)
+            Backward(source, forward, values, buffers, kernel, gradient, then, way.backward, needed=needed)
             for source, forward, needed, way in zip(
                 op.sources, self.forwards, needs_inputs, ways, strict=True
             )
@@ -115,12 +115,6 @@ class ConvKernel(Kernel):
         """Whether the first source's pixels are shifted forward, and backward; else windows are copied."""
         backward = self.backwards[0].correlation if self.backwards else None
         return self.forwards[0].correlation.shifted, backward is not None and backward.shifted
-
-    @staticmethod
-    def from_input(source: Source, needed: bool) -> bool:
-        """Whether the weights' gradient comes from windows of the input."""
-        plain = all(m.scale == 1 for m in source.maps)
-        return plain and (not needed or any(m.stride > 1 for m in source.maps))
 
     def bind(self) -> None:
         for forward in self.forwards:
@@ -269,153 +263,6 @@ class ConvKernel(Kernel):
                 yield partial(slope.mul_, 1 - activation.slope)
                 yield partial(slope.add_, activation.slope)
             yield partial(gy.mul_, slope)
-
-
-class _Forward:
-    """The forward pass of one source."""
-
-    def __init__(
-        self, op: ConvOp, source: Source, index: int, values: Values, buffers: Buffers,
-        kernel: tuple[int, int], now: int, keep_until: int | None, keep_columns: bool,
-        shifted: bool, *, last: bool,
-    ) -> None:  # fmt: skip
-        x, out = values.pictures[source.value], values.pictures[op.name]
-        outputs, size = out.stored, (op.shape[2], op.shape[3])
-        shifted = shifted and keep_until is None and all(m.stride == 1 for m in source.maps)
-        self.correlation = Correlation(
-            buffers, x, source.maps, size, outputs, now, shifted=shifted,
-            keep_until=keep_until, refilled=not keep_columns,
-        )  # fmt: skip
-        self.matrix = KernelMatrix(buffers, source.maps, kernel, x, op.shape[1], now, columns=outputs)
-        at_once = out.bare and self.correlation.scale == 1 and not shifted
-        self.scratch: Scratch | None = None
-        if not at_once or index:
-            passing = last and self.correlation.scale == 1
-            rows = self.correlation.passing_rows if passing else self.correlation.rows
-            self.scratch = buffers.scratch((rows, self.correlation.scale * outputs), now, now)
-        self._out = out
-
-    def bind(self) -> None:
-        self.correlation.bind()
-        self.matrix.bind()
-        self.product = self.scratch.tensor if self.scratch else self._out.matrix
-
-
-class _Backward:
-    """The backward pass of one source: calls that end with the gradient of the input, as phases."""
-
-    def __init__(
-        self, source: Source, forward: _Forward, values: Values, buffers: Buffers,
-        kernel: tuple[int, int], gradient: Picture, then: int, shifted: bool, *, needed: bool,
-    ) -> None:  # fmt: skip
-        x = self.x = values.pictures[source.value]
-        self.gradient = gradient
-        self.forward, self.needed = forward, needed
-        self.target = source.value if needed else None
-        self.own: KernelMatrix | None = None
-        if ConvKernel.from_input(source, needed):
-            self.own = KernelMatrix(
-                buffers, source.maps, kernel, x, gradient.shape[1], then, columns=gradient.stored
-            )
-        self.correlation: Correlation | None = None
-        self.scratches: list[Scratch | None] = []
-        """What is filled after the gradient before the activation stands."""
-        if self.own and not needed:
-            return
-        adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
-        self.sums: Sums | None = None
-        sums = adjoint[0].summed(), adjoint[1].summed()
-        if sums[0] and sums[1] and max(sums[0][0], sums[1][0]) > 1:
-            self.sums = Sums(
-                buffers, gradient, (sums[0][1], sums[1][1]), (sums[0][0], sums[1][0]), x.shape[2:], then,
-                whole=any(m.scale > 1 for m in adjoint),
-            )  # fmt: skip
-            gradient, adjoint = self.sums.picture, self.sums.maps
-        self.pictures = self.sums.pictures if self.sums else x.shape[0]
-        """As many at a time."""
-        same = x.storage_shape[1:3] == gradient.storage_shape[1:3] and x.stored == source.channels
-        correlation = self.correlation = Correlation(
-            buffers, gradient, adjoint, (x.shape[2], x.shape[3]), source.channels, then,
-            shifted=shifted and same and not self.own and all(m.stride == 1 for m in adjoint),
-        )  # fmt: skip
-        correlation.align(x)
-        self.matrix = KernelMatrix(buffers, adjoint, kernel, gradient, source.channels, then)
-        self.passing = correlation.scale == 1
-        rows = correlation.passing_rows if self.passing else correlation.rows
-        self.product = buffers.scratch((rows, correlation.scale * source.channels), then, then)
-        self.copy: Scratch | None = None
-        if not self.own and not x.contiguous and not correlation.shifted:
-            pixels = rows if self.passing else x.shape[0] * x.shape[2] * x.shape[3]
-            self.copy = buffers.scratch((pixels, source.channels), then, then)
-        self.scratches = [self.product, self.copy]
-        self.target_picture = values.gradient_pictures[source.value] if needed else None
-
-    def bind(self) -> None:
-        if self.own:
-            self.own.bind()
-        if self.correlation is None:
-            return
-        self.correlation.bind()
-        self.matrix.bind()
-
-    def bind_weights(self, weight: Tensor, gradient: Tensor, matrix_of_gy: Tensor | None) -> None:
-        """Makes the calls for these weights, (kH, kW, C, O), and their gradients.
-
-        Those at 1 are for the first gradient of the input, which is written, those at 0 for others, which are
-        added.
-        """
-        self.calls = [list(self._calls(weight, gradient, matrix_of_gy, put)) for put in ("add_", "copy_")]
-
-    def _calls(
-        self, weight: Tensor, gradient: Tensor, matrix_of_gy: Tensor | None, put: str
-    ) -> Iterator[Call]:
-        if self.own:
-            assert matrix_of_gy is not None
-            forward, gy = self.forward.correlation, self.gradient
-            yield from forward.correlated(matrix_of_gy, self.own.gradient, None if gy.bare else gy.whole)
-            yield from self.own.collected(gradient)
-        if self.correlation is None:
-            return
-        if self.needed:
-            yield from self.matrix.filled(weight.transpose(2, 3))
-        kernels = self.matrix.kernels if self.needed else None
-        product = self.product.tensor
-        if self.own:
-            assert kernels is not None
-            yield from self.correlation.multiplied(kernels, product, finish=self._finish(put))
-        else:
-            for first in range(0, self.x.shape[0], self.pictures):
-                yield from self._part(first, kernels, put)
-            yield from self.matrix.collected(gradient.transpose(2, 3))
-        if self.target_picture and not self.passing:
-            target = self.target_picture.inside
-            for part, (rows, columns) in self.correlation.phases(product):
-                yield partial(getattr(target[:, rows, columns], put), part)
-
-    def _part(self, first: int, kernels: Tensor | None, put: str) -> Iterator[Call]:
-        """Of the pictures from `first` on, as many as there are sums of at a time."""
-        assert self.correlation is not None
-        last = first + self.pictures
-        each = self.x.matrix.shape[0] // self.x.shape[0]
-        pixels, whole = self.x.matrix[first * each : last * each], None
-        if self.sums:
-            yield from self.sums.calls(first)
-        if self.copy is not None:
-            pixels, whole = self.copy.tensor, self.x.inside[first:last]
-            if not self.passing:
-                yield partial(pixels.view(whole.shape).copy_, whole)
-                whole = None
-        yield from self.correlation.collected(
-            pixels, self.matrix.gradient, kernels, self.product.tensor, self._finish(put, first), whole,
-            more=first > 0,
-        )  # fmt: skip
-
-    def _finish(self, put: str, first: int = 0) -> Finish | None:
-        """Takes tiles of the product to where the gradient of the input belongs."""
-        if not self.passing or self.target_picture is None:
-            return None
-        target = self.target_picture.inside[first:]
-        return lambda tile, part: iter([partial(getattr(tile.of(target), put), part)])
 
 
 def _activated(activation: Activation | None, value: Tensor, out: Tensor) -> Iterator[Call]:

@@ -22,6 +22,7 @@ from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
 from n2nspec.runtime.optimized.convolution import ConvKernel
 from n2nspec.runtime.optimized.correlate import pads_for
 from n2nspec.runtime.optimized.kernels import Kernel, LayerKernel, PoolKernel, Values
+from n2nspec.runtime.optimized.sources import from_input
 from n2nspec.runtime.optimized.squared_error import SquaredError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Instance:
                     size, out = program.shapes[source.value][-2:], op.shape[-2:]
                     _widen(pads, source.value, _pads(source.maps, size, out))
                     if op.name in self.wanted and (
-                        source.value in self.wanted or not ConvKernel.from_input(source, False)
+                        source.value in self.wanted or not from_input(source, False)
                     ):
                         adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
                         _widen(gradient_pads, op.name, _pads(adjoint, out, size))
