@@ -5,13 +5,15 @@ In: the use, the block, the variables in reach. Out: the scope in which the laye
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from n2nspec.diagnostics import closest, quote
 from n2nspec.spec.blocks import PLACING, Block
 from n2nspec.spec.limits import Budget, TooLargeError, measure
-from n2nspec.spec.templates import Scope, fill
+from n2nspec.spec.templates import Scope, fill, mentioned
 from n2nspec.spec.trace import UNKNOWN, Problems, Traced, label
 
-__all__ = ["arguments"]
+__all__ = ["arguments", "inside"]
 
 LARGEST = 10_000
 """Values in what a parameter stands for."""
@@ -20,10 +22,13 @@ LARGEST = 10_000
 def arguments(entry: Traced, block: Block, variables: Scope, problems: Problems, budget: Budget) -> Scope:
     """The variables and the block's parameters; UNKNOWN what a mistake, which is reported, leaves open."""
     values = dict(variables.values)
-    declared = f"params of [blocks.{block.name}]"
     meant: set[str | None] = set()
     for key in entry.value if block.params_known else ():
         if key not in PLACING and key not in block.params and key != "type":
+            if _undeclared(key, block, variables):
+                # where it is used in the block that is told; another that is declared may be this one
+                meant |= block.params.keys() - set(mentioned([layer.value for layer, _ in block.layers]))
+                continue
             message = f"the block {quote(block.name)} has no parameter {quote(key)}"
             help = problems.suggest(key, block.params) or "it has none"
             meant.add(closest(key, block.params))
@@ -56,4 +61,19 @@ def arguments(entry: Traced, block: Block, variables: Scope, problems: Problems,
             raise TooLargeError
         budget.values(size)
         values[name] = value
-    return Scope(values=values, declared=declared, open=variables.open or not block.params_known)
+    return inside(block, values, variables)
+
+
+def inside(block: Block, values: Mapping[str, Traced], variables: Scope) -> Scope:
+    """What the layers of a block know: these values, of variables and of its parameters."""
+    return Scope(
+        values=values, block=block.name, params=block.params,
+        open=variables.open or not block.params_known,
+    )  # fmt: skip
+
+
+def _undeclared(name: str, block: Block, variables: Scope) -> bool:
+    """Whether the layers of a block use a name, although nothing declares it."""
+    if variables.open or name in variables.values:
+        return False
+    return any(templated and name in mentioned(layer.value) for layer, templated in block.layers)

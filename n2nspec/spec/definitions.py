@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from n2nspec.diagnostics import Diagnostic, quote
+from n2nspec.spec.arguments import inside
 from n2nspec.spec.blocks import Block
 from n2nspec.spec.defaults import put_in_defaults
 from n2nspec.spec.entries import ENTRIES
@@ -46,7 +47,7 @@ class Definitions:
     sources: tuple[Source, ...]
 
     def mistakes(self, earlier: Problems) -> list[Diagnostic]:
-        """Those that `earlier` has, and the ones here that it has not met, in source order."""
+        """Those that `earlier` has not met, in source order; what stages find is added to it."""
         layers = [*self._in_blocks(earlier), *self._repeated()]
         defaults = self.document.get("defaults")
         table = Traced.listing(layers, self.document.where.origin)
@@ -58,7 +59,7 @@ class Definitions:
             every = [*whole.part("encoder").entries(), *_in_defaults(defaults)]
             whole = whole.with_({"encoder": Traced.listing(every, self.document.where.origin)})
         if not whole.value["encoder"]:
-            return [diagnostic for diagnostic, _ in earlier.found]
+            return []
         if earlier.partial:
             from n2nspec.spec.partial import completed  # imported here: only a mistake needs it
 
@@ -142,13 +143,7 @@ class _Inside(Expansion):
             if default is not None:
                 fill(default, Scope(values=values, open=self.globals.open), self.problems)
             values[name] = Traced(UNKNOWN, block.declared[name])
-        declared = f"params of [blocks.{block.name}]"
-        self._group(
-            block,
-            Scope(values=values, declared=declared, open=self.globals.open or not block.params_known),
-            (),
-            (),
-        )
+        self._group(block, inside(block, values, self.globals), (), ())
 
     def _group(self, block: Block, scope: Scope, steps: tuple[Step, ...], stack: tuple[str, ...]) -> Group:
         """What a block is for another one that uses it with such values; worked out once for each."""

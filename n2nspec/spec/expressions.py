@@ -23,7 +23,7 @@ from typing import Any
 
 from n2nspec.diagnostics import describe_value, quote
 
-__all__ = ["Condition", "ExpressionError", "condition", "evaluate", "names"]
+__all__ = ["Condition", "ExpressionError", "condition", "evaluate", "names", "places"]
 
 LARGEST = 2**63 - 1
 LONGEST = 1_000
@@ -251,7 +251,16 @@ def condition(text: str, values: Mapping[str, Any]) -> Condition:
 
 def names(text: str) -> list[str]:
     """The variables that an expression mentions, each once, in order; none when it is malformed."""
+    return list(places(text))
+
+
+def places(text: str) -> dict[str, int]:
+    """The same, each with the character at which it first stands."""
+    found: dict[str, int] = {}
     try:
-        return list(dict.fromkeys(token.text for token in _tokens(text) if token.kind == "name"))
+        for token in _tokens(text):
+            if token.kind == "name":
+                found.setdefault(token.text, token.position)
     except ExpressionError:
-        return []
+        return {}
+    return found

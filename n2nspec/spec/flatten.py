@@ -66,7 +66,8 @@ def flatten(gathered: Gathered, problems: Problems) -> Flat:
     document, scope = put_in_variables(put_right(gathered.document, problems), problems)
     blocks = read_blocks(document.get("blocks"), problems)
     definitions = Definitions(document=document, blocks=blocks, scope=scope, sources=gathered.sources)
-    wrong = bool(definitions.mistakes(Problems(partial=problems.partial)))
+    found = Problems(partial=problems.partial)
+    wrong = bool(definitions.mistakes(found) or found)
     expanded = expand(document, blocks, scope, problems, wrong=wrong, origins=gathered.origins)
     flat = put_in_defaults(expanded, problems) if expanded is not None else None
     if flat is not None and problems.partial:

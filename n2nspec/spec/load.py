@@ -88,7 +88,7 @@ def examine(
     with ENTRIES.extended(plugins.layers):
         flat = flatten(gathered, earlier)
         if flat.document is None:
-            found = plugins.beside(problems(None, {}, gathered.origins, earlier))
+            found = plugins.beside(_together([], {}, gathered.origins, earlier))
             return Examined(part=None, problems=tuple(found))
         document = flat.document.value
         origins = replace(gathered.origins, where=flat.document.where)
@@ -96,16 +96,16 @@ def examine(
             spec = Spec.model_validate(tame(document))
         except ValidationError as caught:
             error = caught
-        found = problems(error, document, origins, earlier)
+        placed = problems(error, document, origins, earlier)
         if flat.wrong is not None:
-            found = _together([*found, *flat.wrong.mistakes(earlier)], document, origins)
-        found = plugins.beside(found)
+            placed += flat.wrong.mistakes(earlier)
+        found = plugins.beside(_together(placed, document, origins, earlier))
         if spec is None or found:
             wrong = wrong_places(error, document)
             part = sound_part(document, wrong, origins) if not earlier.partial else None
             if part is None and not earlier.partial:  # then there will be no graph, which looks for them
                 twice_named(gathered.document, earlier)
-                found = _together([*found, *(twice for twice, _ in earlier.found)], document, origins)
+                found = _together(found, document, origins, earlier)
             return Examined(part=part, problems=tuple(found))
         warnings = unused(gathered.document, written, flat.document)
     # as they are called from here: the flat spec stands by itself, beside the one that was asked for
@@ -117,6 +117,10 @@ def examine(
     return Examined(part=Part(spec=spec))
 
 
-def _together(found: list[Diagnostic], document: Mapping[str, Any], origins: Origins) -> list[Diagnostic]:
-    """In source order, each once."""
-    return list(in_source_order(dict.fromkeys(found), files=origins.files, tables=tuple(map(str, document))))
+def _together(
+    found: list[Diagnostic], document: Mapping[str, Any], origins: Origins, earlier: Problems
+) -> list[Diagnostic]:
+    """These and what stages found, in source order, each once."""
+    tables = tuple(map(str, document))
+    every = dict.fromkeys([*earlier.told(files=origins.files, tables=tables), *found])
+    return list(in_source_order(every, files=origins.files, tables=tables))

@@ -14,6 +14,7 @@ from n2nspec.spec.blocks import RESERVED
 from n2nspec.spec.entries import ENTRIES, Entry
 from n2nspec.spec.keys import LANGUAGE, SYNONYMS, field_names, unknown_key
 from n2nspec.spec.merge import STAGES
+from n2nspec.spec.templates import mentioned
 from n2nspec.spec.trace import Problems, Traced, label
 
 __all__ = ["put_right"]
@@ -63,7 +64,12 @@ class _Entries:
         return Traced.listing(every, layers.where.origin)
 
     def _entry(self, entry: Traced, known: Collection[str]) -> Traced:
-        meant = {key: closest(SYNONYMS.get(key, key), known) or "" for key in entry.value if key not in known}
+        unknown = [key for key in entry.value if key not in known]
+        if "block" in entry.value:  # a name that the block uses is a parameter that it does not declare
+            assert self._blocks is not None
+            used = set(mentioned(self._blocks.value[entry.value["block"]].get("layers")))
+            unknown = [key for key in unknown if key not in used]
+        meant = {key: closest(SYNONYMS.get(key, key), known) or "" for key in unknown}
         # what it is first: that tells which other keys it may have
         for key, near in sorted(meant.items(), key=lambda pair: pair[1] not in KINDS):
             value = entry.value[key]

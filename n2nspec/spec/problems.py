@@ -18,7 +18,6 @@ from n2nspec.diagnostics import (
     Diagnostic,
     closest,
     describe_value,
-    in_source_order,
     quote,
     render_path,
 )
@@ -51,7 +50,7 @@ def problems(
     origins: Origins,
     earlier: Problems | None = None,
 ) -> list[Diagnostic]:
-    """Every mistake of the document, in source order; empty when there is none.
+    """The mistakes of the document that validating it found, in source order; empty when there is none.
 
     Args:
         error: what came of validating it.
@@ -76,8 +75,7 @@ def problems(
         if earlier.is_new(origins.where.at(item.path), item.code, key=item.key)
     ]
     placed.sort(key=lambda pair: _order(pair[0], pair[1], document))
-    every = [*(diagnostic for diagnostic, _ in earlier.found), *(diagnostic for diagnostic, _ in placed)]
-    return list(in_source_order(every, files=origins.files, tables=tuple(map(str, document))))
+    return [diagnostic for diagnostic, _ in placed]
 
 
 def _details(

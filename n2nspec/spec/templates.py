@@ -8,12 +8,12 @@ stands for the characters `${`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from n2nspec.diagnostics import Label, Span, describe_value, quote
-from n2nspec.spec.expressions import ExpressionError, evaluate, names
+from n2nspec.diagnostics import Label, Span, describe_value, did_you_mean, quote
+from n2nspec.spec.expressions import ExpressionError, evaluate, names, places
 from n2nspec.spec.trace import UNKNOWN, Origin, Problems, Step, Traced, Where, is_unknown, label
 
 __all__ = [
@@ -32,13 +32,14 @@ _ONLY = re.compile(r"\$\{([^{}]*)\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """The variables in reach, and the words for where they are declared.
+    """The variables in reach; inside a block, its name and which of them are its parameters.
 
     `open` says that there may be others, for a mistake in the declarations that is reported.
     """
 
     values: Mapping[str, Traced]
-    declared: str = "[vars]"
+    block: str | None = None
+    params: Collection[str] = ()
     open: bool = False
 
     def plain(self, names: list[str]) -> Mapping[str, Any]:
@@ -167,14 +168,11 @@ def report(
     where: Where, text: str, start: int, error: ExpressionError, scope: Scope, problems: Problems
 ) -> None:
     """What is wrong with an expression that begins at a character of a text."""
-    narrow = _narrow(text, start + error.position, error.length)
     if error.name and scope.open:
         return
+    narrow = _narrow(text, start + error.position, error.length)
     if error.name:
-        help = problems.suggest(error.name, scope.values)
-        if not help:
-            help = f"declare it in {scope.declared}"
-        problems.add(where, "E121", error.message, help=help, narrow=narrow)
+        _report_undeclared(where, text, start, scope, problems)
         return
     expression = text[start:].partition("}")[0].strip()
     labels: tuple[Label, ...] = ()
@@ -184,6 +182,28 @@ def report(
             labels += label(bound.where, f"{name} is {describe_value(bound.value)}")
     message = f"in {quote(expression) if start else quote(text)}: {error.message}"
     problems.add(where, "E120", message, help=error.help or GRAMMAR, narrow=narrow, labels=labels)
+
+
+def _report_undeclared(where: Where, text: str, start: int, scope: Scope, problems: Problems) -> None:
+    """The names in an expression that are not declared; the places of each one are told as one mistake."""
+    for name, position in places(text[start:].partition("}")[0]).items():
+        if name in scope.values:
+            continue
+        near = problems.nearest(name, scope.values, among=scope.block)
+        if near is not None:
+            help = f"did you mean {quote(near)}?"
+        elif scope.block is None:
+            help = did_you_mean("", scope.values) or "declare it in [vars]"
+        elif scope.params:
+            help = f"add {quote(name)} to params of [blocks.{scope.block}]"
+        else:
+            help = f"add params = [{quote(name)}] to [blocks.{scope.block}]"
+        # where one mends it: a variable that is misspelt in [vars] is so for all blocks
+        home = scope.block if near is None or near in scope.params else None
+        problems.add(
+            where, "E121", f"there is no variable {quote(name)}", help=help, reason=(home, name),
+            narrow=_narrow(text, start + position, len(name)),
+        )  # fmt: skip
 
 
 GRAMMAR = "integers, variables, + - * // % and parentheses make an expression; $${ stands for ${ itself"

@@ -7,7 +7,7 @@ table is free, and a document that no stage touches costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,10 +16,12 @@ from n2nspec.diagnostics import (
     Diagnostic,
     Label,
     Span,
+    closest,
     describe_value,
     did_you_mean,
     render_path,
 )
+from n2nspec.spec.alike import as_one
 from n2nspec.spec.text import Path, Place
 
 __all__ = [
@@ -227,14 +229,30 @@ class Problems:
         self.partial = partial
         self.found: list[tuple[Diagnostic, Origin]] = []
         self._seen: set[object] = set()
+        self._alike: dict[Hashable, list[Diagnostic]] = {}
+        self._nearest: dict[tuple[Hashable, str], str | None] = {}
         self._effort = EFFORT
 
     def __bool__(self) -> bool:
         return bool(self.found)
 
-    def is_new(self, where: Where, code: str, *, key: bool = False) -> bool:
+    def told(self, *, files: Sequence[str] = (), tables: Sequence[str] = ()) -> list[Diagnostic]:
+        """All that was found; the order of files and tables is that of the text."""
+        if not self._alike:
+            return [diagnostic for diagnostic, _ in self.found]
+        several = {id(alike[0]): alike for alike in self._alike.values() if len(alike) > 1}
+        return [
+            as_one(several[id(diagnostic)], files=files, tables=tables)
+            if id(diagnostic) in several
+            else diagnostic
+            for diagnostic, _ in self.found
+        ]
+
+    def is_new(
+        self, where: Where, code: str, *, key: bool = False, reason: Hashable | None = None
+    ) -> bool:  # fmt: skip
         """Whether this mistake is met for the first time."""
-        mistake = (*where.origin.mistake(key=key), code, key)
+        mistake = (*where.origin.mistake(key=key), code, key, reason)
         if mistake in self._seen:
             return False
         self._seen.add(mistake)
@@ -243,12 +261,16 @@ class Problems:
     def add(
         self, where: Where, code: str, message: str, *, key: bool = False, help: str = "",
         labels: tuple[Label, ...] = (), narrow: Callable[[Span], Span] | None = None,
+        reason: Hashable | None = None,
     ) -> None:  # fmt: skip
-        """A mistake at a value, or with `key` at its key; `narrow` makes a span of a part of the value's."""
+        """A mistake at a value, or with `key` at its key; `narrow` makes a span of a part of the value's.
+
+        Those of one `reason` are told as one.
+        """
         origin = where.origin
         if self.partial and (code in MISSING or (code in MISSING_OUTSIDE and origin.path[:1] != ("blocks",))):
             return
-        if not self.is_new(where, code, key=key):
+        if not self.is_new(where, code, key=key, reason=reason):
             return
         span = origin.span(key=key)
         if span is not None and narrow is not None:
@@ -260,6 +282,11 @@ class Problems:
             code=code, message=message, file=origin.source.file, span=span, path=render_path(origin.path),
             help=help, labels=(*labels, *origin.trail(span)),
         )  # fmt: skip
+        if reason is not None:
+            alike = self._alike.setdefault(reason, [])
+            alike.append(diagnostic)
+            if len(alike) > 1:
+                return
         self.found.append((diagnostic, origin))
 
     def tell(self, diagnostic: Diagnostic, where: Where) -> None:
@@ -272,6 +299,14 @@ class Problems:
             return ""
         self._effort -= len(options)
         return did_you_mean(word, options)
+
+    def nearest(self, word: str, options: Collection[str], *, among: Hashable) -> str | None:
+        """The option that was probably meant, under the same condition; `among` tells options apart."""
+        if (among, word) not in self._nearest:
+            affordable = bool(options) and self._effort > 0
+            self._effort -= len(options)
+            self._nearest[among, word] = closest(word, options) if affordable else None
+        return self._nearest[among, word]
 
     def wrong_type(self, item: Traced, what: str, expected: str, *, help: str = "") -> None:
         if not is_unknown(item.value):

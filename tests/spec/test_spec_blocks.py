@@ -413,3 +413,43 @@ def test_share_of_an_unknown_layer_in_a_block_is_one_error(tmp_path: Path) -> No
     assert problem.span is not None
     assert problem.span.line == 18
     assert '"first"' in problem.help
+
+
+@pytest.mark.parametrize(
+    ("params", "help"),
+    [
+        ({}, 'add params = ["channels"] to [blocks.b]'),
+        ({"params": ["chanels"]}, 'did you mean "chanels"?'),
+        ({"params": ["width"]}, 'add "channels" to params of [blocks.b]'),
+        ({"params": {"k": 3}}, 'add "channels" to params of [blocks.b]'),
+    ],
+)
+def test_a_parameter_that_is_not_declared_is_one_mistake(params: dict[str, Any], help: str) -> None:
+    block = {**params, "layers": [conv("${channels}"), conv("${2*channels}")]}
+    uses = [{"block": "b", "channels": 3}, {"block": "b", "channels": 4, "name": "use"}]
+    (found,) = refused(document(*uses, blocks={"b": block}))
+    assert (found.code, found.path, found.help) == ("E121", "blocks.b.layers[0].out_channels", help)
+
+
+def test_what_no_layer_of_a_block_uses_is_no_parameter_of_it() -> None:
+    block = {"layers": [conv("${ch}"), conv("${width}")]}
+    use = {"block": "b", "ch": 3, "width": 2, "colour": 1}
+    assert problems(document(use, blocks={"b": block}, vars={"width": 3})) == [
+        ("E123", "encoder[0].width"), ("E123", "encoder[0].colour"),
+        ("E121", "blocks.b.layers[0].out_channels"),
+    ]  # fmt: skip
+
+
+def test_a_parameter_that_is_not_declared_is_no_misspelt_key() -> None:
+    block = {"layers": [conv("${repeats}")]}
+    found = problems(document({"block": "b", "repeats": 3}, blocks={"b": block}))
+    assert found == [("E121", "blocks.b.layers[0].out_channels")]
+
+
+def test_a_variable_and_a_parameter_of_one_name_are_two_mistakes() -> None:
+    blocks = {name: {"layers": [conv("${ch}")]} for name in ("b", "c")}
+    found = problems(document(conv("${ch}"), {"block": "b"}, {"block": "c"}, blocks=blocks))
+    assert found == [
+        ("E121", "encoder[0].out_channels"), ("E121", "blocks.b.layers[0].out_channels"),
+        ("E121", "blocks.c.layers[0].out_channels"),
+    ]  # fmt: skip

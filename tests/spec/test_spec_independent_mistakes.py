@@ -180,6 +180,7 @@ MISTAKES: list[tuple[str, str, str, int]] = [
     ("width = 8", "width = 8\nodd = true", "E112", 1),
     ("width = 8", 'width = 8\nodd = "${1 +}"', "E120", 1),
     ("width = 8", 'width = 8\nodd = "${nothing}"', "E121", 1),
+    ("width = 8", "with = 8", "E121", 1),
     ("[defaults.ReLU]", "[defaults.RelU]", "E116", 0),
     ("[defaults.ReLU]", "[defaults.ReLU]\ncolour = 3", "E110", 1),
     ("bias = true", 'bias = "yes"', "E112", 0),
@@ -196,6 +197,10 @@ MISTAKES: list[tuple[str, str, str, int]] = [
     ("ch = 5", 'ch = 5\ntype = "ReLU"', "E123", -1),
     ('params = ["ch"]', 'params = ["ch", "ch"]', "E123", 0),
     ('params = ["ch"]', 'parms = ["ch"]', "E110", 0),
+    ('params = ["ch"]', "", "E121", 4),
+    ('params = ["ch"]', 'params = ["channels"]', "E121", 4),
+    ('params = ["ch", { k = 3 }]', "params = [{ k = 3 }]", "E121", 5),
+    ('params = ["ch", { k = 3 }]', 'params = ["ch"]', "E121", 6),
     ('output = "second"', 'output = "secnd"', "E203", 0),
     ('output = "second"', "output = 2", "E112", 0),
     ('padding = "${k // 2}"', 'paddin = "${k // 2}"', "E110", 0),
@@ -258,6 +263,8 @@ MISTAKES: list[tuple[str, str, str, int]] = [
 ECHOES = {
     # mistakes that make another one impossible to see: what the second is about depends on the first
     ('y = "last"', 'name = "last"\ntype = "Sigmoid"'),
+    ("width = 8", "width % 4"),
+    ('params = ["ch", { k = 3 }]', "ch = 5\n"),
     ("groups = 2", "groups = 3"),
     ("groups = 1", "out_channels = 10"),
     ("padding = [1, 1]", "stride = [2, 2]"),

@@ -223,3 +223,30 @@ def test_what_the_numbers_make_wrong_shows_the_numbers(tmp_path: Path) -> None:
     assert [(label.text, label.span.line) for label in found.labels] == [("a is 3", 4)]
     assert found.span is not None
     assert (found.span.line, found.span.column, found.span.end_column) == (5, 15, 17)
+
+
+def test_an_undeclared_variable_is_one_mistake_wherever_it_is_used(tmp_path: Path) -> None:
+    use = '[[encoder]]\ntype = "Conv2d"\nout_channels = "${width}"\nkernel_size = "${width + 1}"\n'
+    head = 'spec_version = 1\nname = "n"\nvars.with = 24\n'
+    body = use.replace("encoder", "blocks.b.layers")
+    file = tmp_path / "a.toml"
+    # the text begins with the decoder, a document with the encoder
+    file.write_text(head + use.replace("encoder", "decoder") + body + 2 * use + 'input.x = ["N", 3]\n')
+    found = [problem for problem in refused(file) if problem.code == "E121"]
+    assert [problem.help for problem in found] == ['did you mean "with"?']
+    assert [(label.text, label.span.line) for label in found[0].labels] == [
+        ("the same here", 7), ("the same here", 10), ("the same here, and in 4 more places", 11),
+    ]  # fmt: skip
+    assert found[0].span is not None
+    assert (found[0].span.line, found[0].span.column, found[0].span.end_column) == (6, 19, 24)
+
+
+def test_each_undeclared_variable_of_a_text_is_told() -> None:
+    layers = [conv("${p * q + p}"), conv("${q}")]
+    found = [(problem.message, problem.path) for problem in refused(document(*layers))]
+    assert found == [
+        ('there is no variable "p"', "encoder[0].out_channels"),
+        ('there is no variable "q", here and in 1 more place', "encoder[0].out_channels"),
+    ]
+    found = [(problem.message, problem.path) for problem in refused(document(RELU, description="${p} ${q}"))]
+    assert [path for _, path in found] == ["description", "description"]
