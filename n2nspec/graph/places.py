@@ -17,7 +17,7 @@ from n2nspec.diagnostics import (
     render_path,
 )
 from n2nspec.graph.model import DocumentPath
-from n2nspec.spec import Spec
+from n2nspec.spec import Spec, is_name
 
 __all__ = ["Names", "at", "in_order", "label", "once"]
 
@@ -77,8 +77,8 @@ class Names:
 
     def __init__(self, names: Sequence[str], *, input: str | None = None) -> None:
         self._input = input
-        # a name with a space is none: the author's, which is reported, or one in place of it
-        self._names = [name for name in dict.fromkeys(names) if " " not in name]
+        # not one that cannot be a name: the author's, which is reported, or one in place of it
+        self._names = [name for name in dict.fromkeys(names) if is_name(name)]
         self._helps: dict[str, str] = {}
 
     def unknown(self, spec: Spec, path: DocumentPath, name: str) -> Diagnostic:

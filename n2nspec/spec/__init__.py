@@ -10,6 +10,7 @@ from n2nspec.spec.document import to_document, to_toml
 from n2nspec.spec.entries import ENTRIES, Entry
 from n2nspec.spec.load import Examined, examine, load
 from n2nspec.spec.models import DataSpec, Require, Spec, TrainSpec
+from n2nspec.spec.names import is_name
 from n2nspec.spec.overrides import parse_override, parse_overrides, read_overrides
 from n2nspec.spec.parts import Part, Unsound
 
@@ -24,6 +25,7 @@ __all__ = [
     "TrainSpec",
     "Unsound",
     "examine",
+    "is_name",
     "load",
     "parse_override",
     "parse_overrides",

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from n2nspec.diagnostics import closest, did_you_mean, quote
-from n2nspec.spec.entries import ENTRIES
+from n2nspec.spec.entries import ENTRIES, Entry
+from n2nspec.spec.sentences import respelt, sentence
 from n2nspec.spec.templates import NAME, has_template
 from n2nspec.spec.trace import EFFORT, UNKNOWN, Problems, Traced, Where, label
 
@@ -194,9 +195,10 @@ def check_inner_name(name: Traced, problems: Problems) -> bool:
         problems.wrong_type(name, "name", "text in quotes")
         return False
     if not SIMPLE_NAME.fullmatch(name.value):
-        expected = "letters, digits, _ and -, not beginning with a digit or -"
-        message = f"name: expected {expected}; received {quote(name.value)}"
-        problems.add(name.where, "E118", message)
+        detail = {"type": "string_pattern_mismatch", "input": name.value}
+        code, text = sentence(detail)
+        help = respelt(detail) or f"name: {Entry.model_fields['name'].description}"
+        problems.add(name.where, code, f"name: {text}", help=help)
         return False
     if INPUT.fullmatch(name.value):
         message = f"inside a block, {quote(name.value)} is what the block reads"

@@ -29,6 +29,7 @@ from n2nspec.spec.least import Least
 from n2nspec.spec.limits import MOST_LAYERS, MOST_NESTED, Budget, TooLargeError, measure
 from n2nspec.spec.merge import STAGES
 from n2nspec.spec.misspelt import hides_layers
+from n2nspec.spec.names import is_name
 from n2nspec.spec.origins import NOWHERE, Origins
 from n2nspec.spec.references import Body, Group, Inputs, Layer, References, Target
 from n2nspec.spec.templates import Scope, fill
@@ -300,6 +301,8 @@ class Expansion:
         if isinstance(name.value, str):
             plain = body.block is None and not _expands(entry.value)
             usable = SIMPLE_NAME.fullmatch(name.value) if body.block is None else None
+            if plain and not usable and not is_name(name.value):  # its model refuses it
+                body.odd.add(name.value)
             if plain or usable or check_inner_name(name, self.problems):
                 return name.value
             body.odd.add(name.value)
@@ -387,14 +390,17 @@ class Expansion:
             known &= found is not None
             if found is not None:
                 result = found.result
-            elif not body.hidden(block.output.value):
+            elif not body.hidden(block.output.value, self.problems):
                 message = f"there is no layer {quote(block.output.value)} in the block {quote(block.name)}"
-                help = self.problems.suggest(block.output.value, body.local)
+                help = self.problems.suggest(block.output.value, body.names())
                 self.problems.add(block.output.where, "E203", message, help=help)
         if not known:
             result = self._unknown(Traced({}, block.where), body, Inputs(node=result))
         known = block.readable and not body.broken
-        return Group(local=body.local, last=None, result=result, known=known, counted=not body.uncounted)
+        return Group(
+            local=body.local, last=None, result=result, known=known, counted=not body.uncounted,
+            refused=bool(body.odd),
+        )  # fmt: skip
 
     def _arguments(self, entry: Traced, block: Block) -> Scope:
         return arguments(entry, block, self.globals, self.problems, self.budget)

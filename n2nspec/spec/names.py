@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from n2nspec.diagnostics import quote
@@ -9,7 +10,15 @@ from n2nspec.spec.entries import ENTRIES
 from n2nspec.spec.merge import STAGES
 from n2nspec.spec.trace import Problems, Traced, Where, label
 
-__all__ = ["is_automatic", "is_numbered", "twice_named"]
+__all__ = ["is_automatic", "is_name", "is_numbered", "twice_named"]
+
+LONGEST = 200
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
+
+
+def is_name(name: str) -> bool:
+    """Whether a layer can be called so in a spec without blocks, where dots are a part of names."""
+    return len(name) <= LONGEST and _NAME.fullmatch(name) is not None
 
 
 def twice_named(document: Traced, problems: Problems) -> None:

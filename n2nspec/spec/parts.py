@@ -7,8 +7,8 @@ hide an impossible shape, and a wrong layer is not blamed again for what follows
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
@@ -17,7 +17,8 @@ from n2nspec.diagnostics import closest
 from n2nspec.layers import LayerSpec
 from n2nspec.spec.entries import ENTRIES, Entry
 from n2nspec.spec.models import Spec
-from n2nspec.spec.names import is_automatic
+from n2nspec.spec.names import is_automatic, is_name
+from n2nspec.spec.nearest import Nearest, is_slip
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.text import Path
 
@@ -47,6 +48,8 @@ class Part:
         words: texts in wrong tables; one of them may be the name of the layer it is meant to be.
         nameless: something is there whose name cannot even be guessed.
         uncounted: so is a layer without a name, whose type is unknown: relu2 may be relu1.
+        refused: the name of a layer is none: what it was meant to be is not known.
+        named: the names that are given and can be.
     """
 
     spec: Spec
@@ -54,17 +57,22 @@ class Part:
     words: frozenset[str] = frozenset()
     nameless: bool = False
     uncounted: bool = False
+    refused: bool = False
+    named: tuple[str, ...] = ()
+    _nearest: Nearest = field(default_factory=Nearest, compare=False, repr=False)
 
     def may_name(self, name: str) -> bool:
         """Whether a name may be that of a layer whose table is wrong; an error about it would be an echo."""
-        return self.nameless or name in self.words or self.may_count(name)
+        if self.nameless or name in self.words or self.may_count(name):
+            return True
+        return self.refused and not is_slip(name, self._nearest(name, self.named))
 
     def may_count(self, name: str) -> bool:
         """Whether a name may be one that layers without a name are given, while their numbers are unknown."""
         return self.uncounted and is_automatic(name, {kind.lower() for kind in {*ENTRIES, *self.words}})
 
 
-def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Origins) -> Part | None:
+def sound_part(document: Mapping[str, Any], wrong: Collection[Path], origins: Origins) -> Part | None:
     """The sound part of a document; None when too little of it is.
 
     Args:
@@ -102,7 +110,9 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
     try:
         spec = Spec.model_validate({**stand_ins, **kept})
     except ValidationError:
-        return None
+        if misnamed <= unsound:
+            return None
+        return sound_part(document, [*wrong, *misnamed], origins)  # more than the name of one is wrong
     tables = {place: document[place[0]][place[1]] for place in unsound | misnamed}
     entries = {
         stage: tuple(
@@ -117,6 +127,7 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
     }
     spec = spec.model_copy(update=entries)
     spec._origins = origins
+    given = [entry.name for stage in STAGES for entry in getattr(spec, stage) if entry.name is not None]
     words = {word for table in tables.values() for word in _texts(_without_sources(table))}
     if "input" in doubtful:
         words.update(_texts(document.get("input")))
@@ -129,6 +140,8 @@ def sound_part(document: Mapping[str, Any], wrong: Iterable[Path], origins: Orig
             isinstance(table, Mapping) and "name" not in table and not _kind(table)
             for table in tables.values()
         ),
+        refused=bool(misnamed),
+        named=tuple(name for name in (*spec.input, *given) if is_name(name)),
     )
 
 

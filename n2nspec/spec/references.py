@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING
 
 from n2nspec.diagnostics import Label, quote
 from n2nspec.spec.blocks import INPUT
 from n2nspec.spec.limits import measure
-from n2nspec.spec.names import is_numbered
+from n2nspec.spec.names import is_name, is_numbered
+from n2nspec.spec.nearest import is_slip
 from n2nspec.spec.origins import NOWHERE, Origins
 from n2nspec.spec.trace import UNKNOWN, Problems, Traced, Where
 
@@ -51,7 +53,8 @@ class Layer:
 class Group:
     """What a name stands for when that is several layers: the use of a block, or repetitions.
 
-    `known` is False where a mistake in it hides some names, `counted` where numbered ones are not certain.
+    `known` is False where a mistake in it hides some names, `counted` where numbered ones are not certain,
+    `refused` says that a name in it is none: it is not known what that was meant to be.
     """
 
     local: dict[str, Target]
@@ -59,15 +62,17 @@ class Group:
     result: Layer | None = None
     known: bool = True
     counted: bool = True
+    refused: bool = False
 
     def names(self) -> list[str]:
         """What it has inside."""
         inner = self.last.names() if isinstance(self.last, Group) else []
-        return [*self.local, *inner]
+        return [*filter(is_name, self.local), *inner]
 
     def __post_init__(self) -> None:
         if self.result is None and self.last is not None:
             self.result = self.last.result
+        self.refused |= isinstance(self.last, Group) and self.last.refused
 
 
 Target = Layer | Group
@@ -106,6 +111,10 @@ class Body:
     uncounted: set[str] = field(default_factory=set)
     """Those whose numbers a mistake hides: which of them is relu2? All when "" is in it."""
     _counts: dict[str, Iterator[int]] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        """What its layers are called, as far as there is a name for them."""
+        return [name for name in self.local if is_name(name) and name not in self.stand_ins]
 
     def free(self, kind: str) -> str:
         """relu1, relu2, … without the names that the author gave."""
@@ -147,12 +156,15 @@ class Body:
             target = target.local[part]
         return False
 
-    def hidden(self, name: str) -> bool:
+    def hidden(self, name: str, problems: Problems) -> bool:
         """Whether a mistake elsewhere may be the reason why a name is not known."""
         first, *rest = name.split(".")
         if self.broken or name in self.odd or self.uncertain(name):
             return True
         target = self.local.get(first)
+        if target is None and self.odd:  # a name that was refused may have been meant to be this one
+            among = "layers", self.block.name if self.block is not None else None
+            return not is_slip(first, problems.nearest(first, [*self.names(), self.input], among=among))
         for part in [*rest, ""]:
             inner: Target | None = None
             while isinstance(target, Group):
@@ -161,6 +173,9 @@ class Body:
                 inner = target.local.get(part)
                 if inner is not None:
                     break
+                if part and target.refused and target.last is None:
+                    near = problems.nearest(part, target.names(), among=id(target))
+                    return not is_slip(part, near)
                 target = target.last
             target = inner
         return False
@@ -341,7 +356,7 @@ class References:
             return [target.result] if target.result is not None else None
         if body.block is None and name.value in self._known:
             return [name.value]
-        if body.hidden(name.value):
+        if body.hidden(name.value, self._problems):
             return None
         labels: tuple[Label, ...] = ()
         owner, _, rest = name.value.rpartition(".")
@@ -351,16 +366,21 @@ class References:
             help = self._problems.suggest(rest, outer.names())
         elif body.block is not None:
             message = f"there is no layer {quote(name.value)} in the block {quote(body.block.name)}"
-            help = self._problems.suggest(name.value, body.local if share else [*body.local, "in"])
+            help = self._problems.suggest(name.value, body.names() if share else [*body.names(), "in"])
             if "mean" not in help:
                 help = SHARED_INSIDE if share else READ_INSIDE
         else:
             message = f"there is no layer {'' if share else 'or input '}named {quote(name.value)}"
             labels, help = self._origins.taken_out(name.value)
-            options = [known for known in self._known if not share or known != body.input]
+            options = [known for known in self._choices if not share or known != body.input]
             help = help or self._problems.suggest(name.value, options)
         self._problems.add(name.where, "E203", message, help=help, labels=labels)
         return None
+
+    @cached_property
+    def _choices(self) -> list[str]:
+        """What a `from` outside of blocks may be."""
+        return [name for name in self._known if is_name(name)]
 
     def _input(self, name: Traced, body: Body) -> list[Source] | None:
         assert body.inputs is not None

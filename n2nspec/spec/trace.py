@@ -16,12 +16,12 @@ from n2nspec.diagnostics import (
     Diagnostic,
     Label,
     Span,
-    closest,
     describe_value,
     did_you_mean,
     render_path,
 )
 from n2nspec.spec.alike import as_one
+from n2nspec.spec.nearest import EFFORT, Nearest
 from n2nspec.spec.text import Path, Place
 
 __all__ = [
@@ -40,10 +40,6 @@ __all__ = [
 
 MOST_STEPS = 12
 """Of a trail; the nearest are kept."""
-
-
-EFFORT = 20_000
-"""Words compared in search of likely ones: a spec of thousands of wrong names is still answered at once."""
 
 
 class _Unknown:
@@ -230,8 +226,8 @@ class Problems:
         self.found: list[tuple[Diagnostic, Origin]] = []
         self._seen: set[object] = set()
         self._alike: dict[Hashable, list[Diagnostic]] = {}
-        self._nearest: dict[tuple[Hashable, str], str | None] = {}
         self._effort = EFFORT
+        self.nearest = Nearest()
 
     def __bool__(self) -> bool:
         return bool(self.found)
@@ -299,14 +295,6 @@ class Problems:
             return ""
         self._effort -= len(options)
         return did_you_mean(word, options)
-
-    def nearest(self, word: str, options: Collection[str], *, among: Hashable) -> str | None:
-        """The option that was probably meant, under the same condition; `among` tells options apart."""
-        if (among, word) not in self._nearest:
-            affordable = bool(options) and self._effort > 0
-            self._effort -= len(options)
-            self._nearest[among, word] = closest(word, options) if affordable else None
-        return self._nearest[among, word]
 
     def wrong_type(self, item: Traced, what: str, expected: str, *, help: str = "") -> None:
         if not is_unknown(item.value):

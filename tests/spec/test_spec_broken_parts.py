@@ -69,7 +69,7 @@ def test_a_broken_use_costs_what_reads_it_and_nothing_else(entry: dict[str, Any]
         blocks={"b": BLOCK},
     )  # fmt: skip
     others = [SHAPE, ("E206", "encoder[3].groups"), ("E110", "encoder[4].kernel_siz")]
-    if entry.get("name") != 7:  # for all we know it should be nobody
+    if mistake != "E118" and entry.get("name") != 7:  # for all we know it should be nobody
         others.append(("E203", "encoder[5].from"))
     found = told(spec)
     assert [other for other in found if other in others] == others
@@ -199,16 +199,56 @@ def test_what_to_do_about_null(change: dict[str, Any], help: str) -> None:
 
 
 def test_what_stands_for_something_is_never_suggested() -> None:
-    reader = {**RELU, "from": "zzz"}
-    broken = [use(), use(ch=3, name="my use"), use(ch=3, name="x"), {"block": "c", "name": "d"}]
-    for layers in ([*broken, reader], [{**RELU, "name": "my layer"}, reader]):
-        found = refused_by_graph(document(*layers, blocks={"b": BLOCK}))
-        (help,) = (diagnostic.help for diagnostic in found if diagnostic.code == "E203")
-        assert "x" in help
-        assert "un" not in help.replace("unfit", "")
-        assert "my" not in help
+    layers = [use(), use(ch=3, name="x"), {"block": "c", "name": "d"}, {**RELU, "from": "zzz"}]
+    found = refused_by_graph(document(*layers, blocks={"b": BLOCK}))
+    (help,) = (diagnostic.help for diagnostic in found if diagnostic.code == "E203")
+    assert "x" in help
+    assert "un" not in help
+
+
+def test_what_cannot_be_a_name_is_never_suggested() -> None:
+    inner = {"layers": [{**RELU, "name": "9conv", "repeat": 0}, {**RELU, "name": "conv"}]}
+    layers = [{**RELU, "name": "conv1"}, {**RELU, "name": "9conv1"}, {**RELU, "from": "convv1"}]
+    for others in ([], [{"block": "b", "name": "u", "from": "x"}, {**RELU, "from": "u.9convv"}]):
+        found = refused_by_graph(document(*layers, *others, blocks={"b": inner}))
+        assert 'did you mean "conv1"?' in [one.help for one in found if one.code == "E203"]
+        assert not any("9conv" in one.help for one in found if one.code == "E203")
 
 
 def test_a_layer_whose_name_is_no_text_is_called_by_its_place() -> None:
     found = refused_by_graph(document(RELU, {**UNFIT, "name": 3}))
     assert '"unnamed encoder[1]": Conv2d got 3' in found[1].message
+
+
+@pytest.mark.parametrize(("name", "code"), [("", "E113"), ("9x", "E118"), ("a b", "E118"), ("é", "E118")])
+@pytest.mark.parametrize("blocks", [{}, {"blocks": {"b": BLOCK}}])
+def test_a_name_that_is_none_is_missed_by_nobody(name: str, code: str, blocks: dict[str, Any]) -> None:
+    """Only what is surely another name is told."""
+    layers = [
+        {**RELU, "name": name},
+        {**RELU, "name": "conv2", "from": "conv1"},
+        {**RELU, "name": "middle", "from": "x"},
+        {**RELU, "from": "midle"},
+        *([use(ch=3, **{"from": "old"})] if blocks else []),
+    ]
+    found = refused_by_graph(document(*layers, output={"y": "gone"}, **blocks))
+    assert [(one.code, one.path) for one in found] == [(code, "encoder[0].name"), ("E203", "encoder[3].from")]
+    assert found[1].help == 'did you mean "middle"?'
+
+
+def test_a_name_that_is_none_inside_a_block() -> None:
+    block = {
+        "output": "old",
+        "layers": [
+            {**RELU, "name": "9 x"},
+            {**RELU, "name": "first", "from": "old"},
+            {"type": "Add", "from": ["frist", "old"]},
+        ],
+    }
+    layers = [{"block": "b", "name": "u"}, {"type": "Add", "from": ["u.old", "u.firts", "u.first"]}]
+    found = refused_by_graph(document(*layers, blocks={"b": block}))
+    assert [(one.code, one.path, one.help) for one in found] == [
+        ("E203", "encoder[1].from[1]", 'did you mean "first"?'),
+        ("E118", "blocks.b.layers[0].name", 'for example "_9_x"'),
+        ("E203", "blocks.b.layers[2].from[0]", 'did you mean "first"?'),
+    ]

@@ -190,7 +190,7 @@ MISTAKES: list[tuple[str, str, str, int]] = [
     ("[[blocks.spare.layers]]", '[[blocks.spare.layers]]\nfrom = "nobody"', "E203", 1),
     ("[[blocks.spare.layers]]", '[[blocks.spare.layers]]\nname = "in"', "E118", 1),
     ("ch = 5", "ch = 5\ncolour = 3", "E123", 1),
-    ("ch = 5", 'ch = "${nothing}"', "E121", 0),
+    ("ch = 5", 'ch = "${nowhere}"', "E121", 0),
     ("ch = 5", "ch = 5\nrepeat = 200000", "E125", -2),
     ("ch = 5", 'ch = 5\nname = "my use"', "E118", 1),
     ("ch = 5", "ch = 5\nname = 3", "E112", 1),
@@ -212,6 +212,10 @@ MISTAKES: list[tuple[str, str, str, int]] = [
     ('from = ["r1", "wide"]', 'from = ["r1", "add"]', "E204", 0),
     ('name = "p1"', 'name = "my pool"', "E118", 0),
     ('name = "p1"', "name = 3", "E112", 0),
+    ('name = "c1"', 'name = "1c"', "E118", 0),
+    ('name = "r1"', 'name = ""', "E113", 0),
+    ('name = "first"', 'name = "1st"', "E118", 0),
+    ('name = "second"', 'name = "2nd"', "E118", 0),
     ('name = "c2"', 'name = "p1"', "E202", 0),
     ('name = "c2"', 'name = "x"', "E202", 0),
     ("ch = 5\n", "", "E123", -1),
@@ -265,6 +269,12 @@ ECHOES = {
     ('y = "last"', 'name = "last"\ntype = "Sigmoid"'),
     ("width = 8", "width % 4"),
     ('params = ["ch", { k = 3 }]', "ch = 5\n"),
+    ('name = "c1"', "groups = 2"),
+    ('name = "r1"', 'from = ["r1", "wide"]'),
+    ('same_size = ["x", "c1"]', 'name = "c1"'),
+    ('name = "first"', 'from = ["a", "a.first"]'),
+    ('name = "second"', 'output = "second"'),
+    ("[blocks.spare]", "[[blocks.spare.layers]]"),
     ("groups = 2", "groups = 3"),
     ("groups = 1", "out_channels = 10"),
     ("padding = [1, 1]", "stride = [2, 2]"),
@@ -276,6 +286,7 @@ ECHOES = {
     ('same_size = ["x", "c1"]', "kernel_size = 2"),
     ('same_size = ["x", "c1"]', "kernel_size = 2\n"),
 }
+NAMELESS = ("name = 3", 'name = "my use"')
 
 
 def place(mistake: tuple[str, str, str, int]) -> tuple[int, int]:
@@ -288,8 +299,9 @@ def independent(mistakes: list[tuple[str, str, str, int]]) -> bool:
     spans = sorted(map(place, mistakes))
     apart = all(end < start for (_, end), (start, _) in pairwise(spans))
     olds, news = {old for old, _, _, _ in mistakes}, {new for _, new, _, _ in mistakes}
-    # a layer whose name is no text may be the one that others name
-    nameless = any("name = 3" in new for new in news - {"name = 3"}) or 'name = "p1"' in olds
+    # a layer whose name is none may be the one that others name
+    refused = {'name = "p1"', 'name = "c1"', 'name = "r1"'}
+    nameless = bool(refused & olds) or any(word in new for new in news - {"name = 3"} for word in NAMELESS)
     named = any('"nobody"' in new for new in news)
     return apart and not (nameless and named) and not any({one, other} <= olds for one, other in ECHOES)
 
