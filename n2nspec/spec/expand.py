@@ -327,7 +327,8 @@ class Expansion:
         if name.value is UNKNOWN:
             return None
         if not isinstance(name.value, str):
-            self.problems.wrong_type(name, "block", "the name of a block")
+            asked = Traced(name.value, Where(name.where.origin.in_block))
+            self.problems.wrong_type(asked, "block", "the name of a block")
             return None
         if "type" in entry.value:
             self.problems.add(

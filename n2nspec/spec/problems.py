@@ -97,7 +97,9 @@ def _once(details: list[ErrorDetails], origins: Origins) -> Iterator[ErrorDetail
     for detail in details:
         path, is_key = _path(detail)
         is_key = is_key or detail["type"] == "extra_forbidden"
-        mistake = (*origins.where.at(path).origin.mistake(key=is_key), is_key, detail["type"])
+        origin = origins.where.at(path).origin
+        origin = origin.in_block if path[-1:] == ("share",) else origin
+        mistake = (*origin.mistake(key=is_key), is_key, detail["type"])
         if mistake not in seen:
             seen.add(mistake)
             yield detail

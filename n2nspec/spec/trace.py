@@ -8,7 +8,7 @@ table is free, and a document that no stage touches costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from n2nspec.diagnostics import (
@@ -135,6 +135,14 @@ class Origin:
         """What two values (or keys) that are wrong for one reason have in common."""
         origin = self if key else self.root
         return id(origin.source), origin.path
+
+    @property
+    def in_block(self) -> Origin:
+        """For a value that is a parameter of a block: where the block asks for it, whatever its uses give."""
+        given = self.value_of
+        if given is None or self.path[:1] != ("blocks",) or given.path[:1] == ("vars",):
+            return self
+        return replace(self, value_of=None)
 
     @property
     def root(self) -> Origin:

@@ -453,3 +453,20 @@ def test_a_variable_and_a_parameter_of_one_name_are_two_mistakes() -> None:
         ("E121", "encoder[0].out_channels"), ("E121", "blocks.b.layers[0].out_channels"),
         ("E121", "blocks.c.layers[0].out_channels"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["share", "block"])
+def test_a_parameter_in_place_of_a_name_is_one_mistake_of_the_block(key: str) -> None:
+    layer = {"block": "${ch}"} if key == "block" else conv(share="${ch}")
+    block = {"params": ["ch"], "layers": [conv("${ch}"), layer]}
+    uses = [{"block": "b", "ch": ch} for ch in (16, 24, "${width}")]
+    found = problems(document(*uses, blocks={"b": block}, vars={"width": 3}))
+    assert found == [("E112", f"blocks.b.layers[1].{key}")]
+
+
+@pytest.mark.parametrize("key", ["share", "block"])
+def test_a_variable_in_place_of_names_is_one_mistake(key: str) -> None:
+    layer = {"block": "${ch}"} if key == "block" else conv(share="${ch}")
+    blocks = {name: {"layers": [conv("${ch}"), layer]} for name in ("b", "c")}
+    source = document({"block": "b"}, {"block": "c"}, vars={"ch": 3}, blocks=blocks)
+    assert problems(source) == [("E112", f"blocks.b.layers[1].{key}")]
