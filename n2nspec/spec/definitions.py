@@ -24,9 +24,9 @@ from n2nspec.spec.merge import STAGES
 from n2nspec.spec.models import Spec
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.problems import problems as translated
-from n2nspec.spec.problems import tame
 from n2nspec.spec.references import Group, Inputs, References
 from n2nspec.spec.source import Source
+from n2nspec.spec.tame import tame
 from n2nspec.spec.templates import Scope, fill
 from n2nspec.spec.trace import UNKNOWN, Problems, Step, Traced
 

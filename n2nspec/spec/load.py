@@ -20,8 +20,9 @@ from n2nspec.spec.names import twice_named
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.parts import Part, sound_part
 from n2nspec.spec.plugins import open_plugins
-from n2nspec.spec.problems import problems, tame, wrong_places
+from n2nspec.spec.problems import problems, wrong_places
 from n2nspec.spec.source import read, wrap
+from n2nspec.spec.tame import tame
 from n2nspec.spec.trace import Problems
 from n2nspec.spec.unused import unused
 

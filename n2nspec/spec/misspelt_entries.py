@@ -14,6 +14,7 @@ from n2nspec.spec.blocks import RESERVED
 from n2nspec.spec.entries import ENTRIES, Entry
 from n2nspec.spec.keys import LANGUAGE, SYNONYMS, field_names, unknown_key
 from n2nspec.spec.merge import STAGES
+from n2nspec.spec.near_types import near_type
 from n2nspec.spec.templates import mentioned
 from n2nspec.spec.trace import Problems, Traced, label
 
@@ -48,6 +49,7 @@ class _Entries:
         self._blocks = document.get("blocks")
         self._keys: dict[str, frozenset[str]] = {}
         """By layer type; "" stands for all types."""
+        self._kinds: dict[str, str | None] = {}
 
     def all_of(self, layers: Traced | None) -> Traced | None:
         """A list of layers with their keys put right; None when nothing is to be done."""
@@ -91,7 +93,8 @@ class _Entries:
             assert self._blocks is not None
             labels = label(self._blocks.part(block).where, "the block is defined here")
         elif "type" in entry.value:
-            found = unknown_key(("encoder", 0, key), {"encoder": [entry.value]})
+            meant = {**entry.value, "type": self._kind(entry.value["type"])}
+            found = unknown_key(("encoder", 0, key), {"encoder": [meant]})
             message = found.message
             if found.help != help:
                 return False
@@ -106,12 +109,21 @@ class _Entries:
         if "block" in entry:
             params = self._params(entry["block"])
             return None if params is None or "type" in entry else {*RESERVED, *params}
-        if not isinstance(kind, str) or (kind and kind not in ENTRIES):
+        kind = self._kind(kind) if kind != "" else ""
+        if kind is None:
             return None
         if kind not in self._keys:
             models = [ENTRIES[kind]] if kind else ENTRIES.values()
             self._keys[kind] = frozenset({*LANGUAGE[Entry], *(key for m in models for key in field_names(m))})
         return self._keys[kind]
+
+    def _kind(self, name: Any) -> str | None:
+        """The type that a layer has, or is nearly certain to have been meant to have."""
+        if not isinstance(name, str):
+            return None
+        if name not in self._kinds:
+            self._kinds[name] = name if name in ENTRIES else near_type(name)
+        return self._kinds[name]
 
     def _params(self, name: Any) -> Collection[str] | None:
         """The parameters of a block, as far as they are written as they should be."""

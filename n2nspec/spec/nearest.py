@@ -31,7 +31,7 @@ class Nearest:
 
 
 def is_slip(name: str, near: str | None) -> bool:
-    """Whether a name is surely that of the layer which is nearest to it: conv1 is not conv2."""
+    """Whether a name may be a slip for the one which is nearest to it: conv1 is not one for conv2."""
     return near is not None and _digits(name) == _digits(near)
 
 

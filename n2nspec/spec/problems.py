@@ -7,7 +7,7 @@ diagnostic, with a code, a place and what to do.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -33,15 +33,14 @@ from n2nspec.spec.keys import (
     union_at,
     unknown_key,
 )
+from n2nspec.spec.near_types import Meant
 from n2nspec.spec.origins import Origins
 from n2nspec.spec.sentences import respelt, sentence
+from n2nspec.spec.tame import INTEGERS
 from n2nspec.spec.text import Path
 from n2nspec.spec.trace import Problems, is_unknown
 
-__all__ = ["problems", "tame", "wrong_places"]
-
-INTEGERS = range(-(2**63), 2**63)
-"""What TOML promises to hold. Much longer ones cannot even be printed."""
+__all__ = ["problems", "wrong_places"]
 
 
 def problems(
@@ -61,9 +60,9 @@ def problems(
     earlier = Problems() if earlier is None else earlier
     refused = list(_not_spellable(document))
     hidden = {item.path for item in refused}
-    details = _details(error, hidden, document)
+    details, meant = _details(error, hidden, document)
     found = [
-        _translate(detail, document)
+        _translate(detail, document if detail["type"].startswith("union_tag") else meant)
         for detail in _once(details, origins)
         # "string_unicode": half of a surrogate pair, which is among the refused already
         if detail["type"] != "string_unicode" and not _is_known(detail, earlier)
@@ -79,16 +78,26 @@ def problems(
 
 
 def _details(
-    error: ValidationError | None, others: set[Path], document: Mapping[str, Any]
-) -> list[ErrorDetails]:
-    """What pydantic found, and what it did not come to because of that, or of other mistakes."""
+    error: ValidationError | None, others: Collection[Path], document: Mapping[str, Any]
+) -> tuple[list[ErrorDetails], Mapping[str, Any]]:
+    """What pydantic found, and what it did not come to because of that, or of other mistakes.
+
+    Second is the document, with the types of layers that were meant where that is nearly certain.
+    """
     if error is None:
-        return []
+        return [], document
     # imported here: a spec without mistakes has no use for it
     from n2nspec.spec.contradictions import contradictions
 
     details = error.errors(include_url=False)
-    return [*details, *contradictions([*others, *(_path(detail)[0] for detail in details)], document)]
+    meant = _meant_types(details, document)
+    others = [*others, *(_path(detail)[0] for detail in details)]
+    return [*details, *meant.details(), *contradictions(others, document)], meant.document
+
+
+def _meant_types(details: list[ErrorDetails], document: Mapping[str, Any]) -> Meant:
+    wrong = (_path(detail)[0] for detail in details if detail["type"].startswith("union_tag"))
+    return Meant(document, [path for path in wrong if union_at(path) is ENTRIES])
 
 
 def _once(details: list[ErrorDetails], origins: Origins) -> Iterator[ErrorDetails]:
@@ -135,7 +144,7 @@ def wrong_places(error: ValidationError | None, document: Mapping[str, Any]) -> 
     details = error.errors(include_url=False) if error else []
     return [
         *(found.path for found in _not_spellable(document)),
-        *(_path(detail)[0] for detail in details),
+        *(_path(detail)[0] for detail in (*details, *_meant_types(details, document).details())),
     ]
 
 
@@ -206,16 +215,6 @@ def _instead_of_null(path: Path, document: Mapping[str, Any]) -> str:
     if key == "type" or (key in fields and fields[key].is_required()):
         return "give it a value: it has no default"
     return "leave the key out for its default"
-
-
-def tame(value: Any) -> Any:
-    """The same with zeros for integers of more than 64 bits, which `problems` reports: pydantic, asked to
-    describe one of thousands of digits, fails itself."""
-    if isinstance(value, dict):
-        return {key: tame(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [tame(item) for item in value]
-    return 0 if isinstance(value, int) and value not in INTEGERS else value
 
 
 def _encodable(text: str) -> bool:
