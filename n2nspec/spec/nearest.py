@@ -5,7 +5,7 @@ In: a word and the options. Out: the likely one. Each word is looked for once, a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 
 from n2nspec.diagnostics import closest
 
@@ -22,12 +22,14 @@ class Nearest:
         self._found: dict[tuple[Hashable, str], str | None] = {}
         self._effort = EFFORT
 
-    def __call__(self, word: str, options: Collection[str], *, among: Hashable = None) -> str | None:
-        if (among, word) not in self._found:
-            affordable = bool(options) and self._effort > 0
-            self._effort -= len(options)
-            self._found[among, word] = closest(word, options) if affordable else None
-        return self._found[among, word]
+    def __call__(
+        self, word: str, options: Callable[[], Collection[str]], *, among: Hashable = None
+    ) -> str | None:  # fmt: skip
+        if self._effort > 0 and (among, word) not in self._found:
+            choices = options()
+            self._effort -= len(choices)
+            self._found[among, word] = closest(word, choices)
+        return self._found.get((among, word))
 
 
 def is_slip(name: str, near: str | None) -> bool:

@@ -65,7 +65,7 @@ class Part:
         """Whether a name may be that of a layer whose table is wrong; an error about it would be an echo."""
         if self.nameless or name in self.words or self.may_count(name):
             return True
-        return self.refused and not is_slip(name, self._nearest(name, self.named))
+        return self.refused and not is_slip(name, self._nearest(name, lambda: self.named))
 
     def may_count(self, name: str) -> bool:
         """Whether a name may be one that layers without a name are given, while their numbers are unknown."""

@@ -164,7 +164,8 @@ class Body:
         target = self.local.get(first)
         if target is None and self.odd:  # a name that was refused may have been meant to be this one
             among = "layers", self.block.name if self.block is not None else None
-            return not is_slip(first, problems.nearest(first, [*self.names(), self.input], among=among))
+            near = problems.nearest(first, lambda: [*self.names(), self.input], among=among)
+            return not is_slip(first, near)
         for part in [*rest, ""]:
             inner: Target | None = None
             while isinstance(target, Group):
@@ -174,7 +175,7 @@ class Body:
                 if inner is not None:
                     break
                 if part and target.refused and target.last is None:
-                    near = problems.nearest(part, target.names(), among=id(target))
+                    near = problems.nearest(part, target.names, among=id(target))
                     return not is_slip(part, near)
                 target = target.last
             target = inner

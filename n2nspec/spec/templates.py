@@ -20,6 +20,9 @@ __all__ = [
     "NAME", "Scope", "escape", "expression_of", "fill", "has_template", "mentioned", "report", "unclosed",
 ]  # fmt: skip
 
+FEW = 40
+"""Variables that are listed for one that there is not."""
+
 LONGEST_TEXT = 10_000
 """Characters of a text with variables in it."""
 
@@ -189,11 +192,12 @@ def _report_undeclared(where: Where, text: str, start: int, scope: Scope, proble
     for name, position in places(text[start:].partition("}")[0]).items():
         if name in scope.values:
             continue
-        near = problems.nearest(name, scope.values, among=scope.block)
+        near = problems.nearest(name, lambda: scope.values, among=scope.block)
         if near is not None:
             help = f"did you mean {quote(near)}?"
         elif scope.block is None:
-            help = did_you_mean("", scope.values) or "declare it in [vars]"
+            listed = did_you_mean("", scope.values) if len(scope.values) <= FEW else ""
+            help = listed or "declare it in [vars]"
         elif scope.params:
             help = f"add {quote(name)} to params of [blocks.{scope.block}]"
         else:

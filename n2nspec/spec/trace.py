@@ -252,9 +252,7 @@ class Problems:
             for diagnostic, _ in self.found
         ]
 
-    def is_new(
-        self, where: Where, code: str, *, key: bool = False, reason: Hashable | None = None
-    ) -> bool:  # fmt: skip
+    def is_new(self, where: Where, code: str, *, key: bool = False, reason: Hashable = None) -> bool:
         """Whether this mistake is met for the first time."""
         mistake = (*where.origin.mistake(key=key), code, key, reason)
         if mistake in self._seen:
@@ -265,7 +263,7 @@ class Problems:
     def add(
         self, where: Where, code: str, message: str, *, key: bool = False, help: str = "",
         labels: tuple[Label, ...] = (), narrow: Callable[[Span], Span] | None = None,
-        reason: Hashable | None = None,
+        reason: Hashable = None,
     ) -> None:  # fmt: skip
         """A mistake at a value, or with `key` at its key; `narrow` makes a span of a part of the value's.
 

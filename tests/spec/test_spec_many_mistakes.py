@@ -219,3 +219,13 @@ def test_a_variable_that_is_out_of_range_is_one_mistake_also_in_products(tmp_pat
     assert [(d.code, d.labels[0].span.text) for d in found] == [
         ("E113", 'ch = "${width}"'), ("E113", "ch = 0"), ("E113", "ch = 0"),
     ]  # fmt: skip
+
+
+def test_an_undeclared_variable_in_a_base_is_told_where_the_spec_uses_it_first(tmp_path: Path) -> None:
+    conv = '[[encoder]]\ntype = "Conv2d"\nout_channels = "${width}"\nkernel_size = 3\n'
+    (tmp_path / "base.toml").write_text(HEAD + conv)
+    text = f'extends = "base.toml"\nspec_version = 1\nname = "top"\nvars.with = 3\n{conv}'
+    (found,) = mistakes(tmp_path / "top.toml", text)
+    assert found.span is not None
+    assert found.span.file == str(tmp_path / "top.toml")
+    assert [label.span.file for label in found.labels] == [str(tmp_path / "base.toml")]
