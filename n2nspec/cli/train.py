@@ -8,6 +8,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from n2nspec.cli._heap import keep_freed_memory
 from n2nspec.cli._options import DETERMINISTIC, DEVICE, MEMORY_LIMIT, PATH, PROCESSES, SET, WORDS, overrides
 from n2nspec.cli._output import interrupted, print_diagnostics, stderr, stdout
 from n2nspec.diagnostics import plural
@@ -42,6 +43,7 @@ def command(
     oracle: bool,
 ) -> int:
     watch = _Watch()
+    keep_freed_memory()
     try:
         loaded = check(spec, overrides=overrides(settings), allow_plugins=True).spec
         with watch:
