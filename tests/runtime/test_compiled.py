@@ -5,8 +5,10 @@ Compiling takes most of a minute, so almost every test runs the very function th
 
 from __future__ import annotations
 
+import importlib
 import os
 import struct
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +31,7 @@ from n2nspec.oracle.compare import difference
 from n2nspec.runtime import Model
 from n2nspec.runtime.compiled import engine as compiled_engine
 from n2nspec.runtime.compiled.engine import PATIENCE
-from n2nspec.runtime.compiled.toolchain import FOLDER, keep_results, remove_leftovers
+from n2nspec.runtime.compiled.toolchain import FOLDER, keep_results, remove_leftovers, without_spaces
 from n2nspec.runtime.compiled.trace import traced
 from n2nspec.spec import Spec, load
 from n2nspec.training import StartInfo, Summary, train
@@ -367,6 +369,26 @@ def test_results_are_kept_where_they_survive(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     keep_results()
     assert FOLDER not in os.environ, "torch's own choice"
+
+
+@pytest.mark.parametrize("cache", ["cache", "a cache"])
+def test_torchs_libraries_are_named_without_spaces(
+    cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("torch.utils.cpp_extension")
+    (tmp_path / "an environment" / "lib").mkdir(parents=True)
+    folder = str(tmp_path / "an environment" / "lib")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(module, "TORCH_LIB_PATH", folder)
+    for _ in range(2):  # the second time the other name is there
+        with without_spaces():
+            assert " " not in module.TORCH_LIB_PATH
+            assert Path(module.TORCH_LIB_PATH).samefile(folder)
+        assert folder == module.TORCH_LIB_PATH
+    monkeypatch.setattr(module, "TORCH_LIB_PATH", "/plain/lib")
+    with without_spaces():
+        assert module.TORCH_LIB_PATH == "/plain/lib"
 
 
 def library(size: int) -> bytes:

@@ -22,7 +22,7 @@ from n2nspec.losses import LossSpec
 from n2nspec.optim import OptimizerSpec
 from n2nspec.runtime.compiled.precision import Precision
 from n2nspec.runtime.compiled.step import Buffers, Result, TrainingStep
-from n2nspec.runtime.compiled.toolchain import find_compiler, keep_results, remove_leftovers
+from n2nspec.runtime.compiled.toolchain import find_compiler, keep_results, remove_leftovers, without_spaces
 from n2nspec.runtime.compiled.trace import compiled
 from n2nspec.runtime.memory import memory_fault
 from n2nspec.runtime.optimized import OptimizedEngine
@@ -124,7 +124,10 @@ class CompiledEngine(OptimizedEngine):
 
     def _first_call(self, arguments: tuple[Any, ...], *recipe: Any) -> tuple[Callable[..., Result], Result]:
         """The compiled function and its result; once more, where a killed run had left half a library."""
-        with warnings.catch_warnings():  # torch's compiler warns of torch's own old functions
+        with (
+            warnings.catch_warnings(),
+            without_spaces(),
+        ):  # torch's compiler warns of torch's own old functions
             warnings.simplefilter("ignore")
             for last in (False, True):
                 try:

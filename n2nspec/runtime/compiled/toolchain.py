@@ -6,17 +6,22 @@ that folder without what a compilation that was killed has left there.
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import os
 import shutil
 import struct
 import sys
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from n2nspec.runtime.store import cache_folder
 
-__all__ = ["find_compiler", "keep_results", "remove_leftovers"]
+__all__ = ["find_compiler", "keep_results", "remove_leftovers", "without_spaces"]
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 """Where torch keeps them; a folder for temporary files unless this says otherwise.
@@ -39,6 +44,38 @@ def keep_results() -> None:
         folder = cache_folder() / "compiled"
         folder.mkdir(parents=True, exist_ok=True)
         os.environ[FOLDER] = str(folder)
+
+
+@contextmanager
+def without_spaces() -> Iterator[None]:
+    """While this holds, torch names its libraries to the C++ compiler by a path without spaces.
+
+    It quotes the folders of headers but not those of libraries: torch/_inductor/cpp_builder.py in 2.13.
+    """
+    module: Any = importlib.import_module("torch.utils.cpp_extension")
+    given: str = module.TORCH_LIB_PATH
+    link = _link(given) if " " in given else None
+    module.TORCH_LIB_PATH = given if link is None else str(link)
+    try:
+        yield
+    finally:
+        module.TORCH_LIB_PATH = given
+
+
+def _link(folder: str) -> Path | None:
+    """Another name for a folder, one without spaces, if there is a place for it."""
+    name = f"torch-{hashlib.sha256(folder.encode()).hexdigest()[:16]}"
+    for place in (cache_folder, lambda: Path(tempfile.gettempdir())):
+        with suppress(OSError, RuntimeError):
+            link = place() / name
+            if " " in str(link):
+                continue
+            link.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                link.symlink_to(folder, target_is_directory=True)
+            if link.samefile(folder):
+                return link
+    return None
 
 
 def remove_leftovers(older_than: float = 60.0) -> bool:
