@@ -105,7 +105,7 @@ def _refusal(file: FilePath, chain: list[Source]) -> tuple[str, str]:
     try:
         real = os.path.realpath(file, strict=True)
     except OSError as error:
-        return _unreachable(file, error)
+        return _unreachable(file, error, chain)
     top = FilePath(chain[0].file).parent if chain[0].file else FilePath()
     roots = {os.path.realpath(top), os.path.realpath(FilePath())}
     if not any(FilePath(real).is_relative_to(root) for root in roots):
@@ -123,9 +123,9 @@ def _refusal(file: FilePath, chain: list[Source]) -> tuple[str, str]:
     return "", ""
 
 
-def _unreachable(file: FilePath, error: OSError) -> tuple[str, str]:
+def _unreachable(file: FilePath, error: OSError, chain: list[Source]) -> tuple[str, str]:
     if error.errno == errno.ENOENT:
-        return f"there is no file {_shown(file)}", _near(file)
+        return f"there is no file {_shown(file)}", _near(file, chain)
     if error.errno == errno.ELOOP:
         return f"{_shown(file)} is a link that leads to itself", "name the file itself"
     return f"cannot read {_shown(file)}: {error.strerror or error}", ""
@@ -137,11 +137,14 @@ def _shown(file: FilePath) -> str:
     return quote(text if len(text) <= LONGEST_PATH else "…" + text[1 - LONGEST_PATH :])
 
 
-def _near(file: FilePath) -> str:
+def _near(file: FilePath, chain: list[Source]) -> str:
+    """Another spec of a similar name, if it could be a base."""
+    taken = {os.path.realpath(source.file) for source in chain if source.file}
     try:
-        names = [item.name for item in file.parent.iterdir() if item.suffix.lower() in SUFFIXES]
+        specs = [item for item in file.parent.iterdir() if item.suffix.lower() in SUFFIXES]
     except OSError:
-        names = []
+        specs = []
+    names = [item.name for item in specs if os.path.realpath(item) not in taken]
     near = closest(file.name, names)
     if near:
         return f"did you mean {quote(near)}?"

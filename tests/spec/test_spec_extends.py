@@ -365,3 +365,16 @@ def test_what_an_earlier_file_removed_is_told_as_well(tmp_path: Path) -> None:
     assert twice == 'the layer "conv1" is removed already'
     assert labels[0] == ("removed here", str(tmp_path / "b.toml"), 2)
     assert after == 'the layer "conv1" of the base is removed, so nothing can be put after it'
+
+
+def test_a_missing_base_is_never_said_to_be_the_file_itself(tmp_path: Path) -> None:
+    (tmp_path / "one.toml").write_text('extends = "ones.toml"\nname = "n"\n')
+    with pytest.raises(DiagnosticError) as caught:
+        load(tmp_path / "one.toml")
+    first = caught.value.diagnostics[0]
+    assert first.code == "E124"
+    assert "one.toml" not in first.help
+    (tmp_path / "onex.toml").write_text("")
+    with pytest.raises(DiagnosticError) as caught:
+        load(tmp_path / "one.toml")
+    assert "onex.toml" in caught.value.diagnostics[0].help
