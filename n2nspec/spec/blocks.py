@@ -192,7 +192,7 @@ def check_inner_name(name: Traced, problems: Problems) -> bool:
     if name.value is UNKNOWN:
         return False
     if not isinstance(name.value, str):
-        problems.wrong_type(name, "name", "text in quotes")
+        problems.no_name(name, "name", "text in quotes")
         return False
     if not SIMPLE_NAME.fullmatch(name.value):
         detail = {"type": "string_pattern_mismatch", "input": name.value}

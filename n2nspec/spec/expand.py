@@ -327,8 +327,7 @@ class Expansion:
         if name.value is UNKNOWN:
             return None
         if not isinstance(name.value, str):
-            asked = Traced(name.value, Where(name.where.origin.in_block))
-            self.problems.wrong_type(asked, "block", "the name of a block")
+            self.problems.no_name(name, "block", "the name of a block")
             return None
         if "type" in entry.value:
             self.problems.add(

@@ -322,11 +322,11 @@ class References:
         if isinstance(entries, list) and not isinstance(names.value, str):
             entries = list(names.entries())
         if not isinstance(entries, list):
-            self._problems.wrong_type(names, "from", "a name or a list of names", help=NAME_ONE)
+            self._problems.no_name(names, "from", "a name or a list of names", help=NAME_ONE)
             return None
         for entry in entries:
             if not isinstance(entry.value, str):
-                self._problems.wrong_type(entry, "from", "a name", help=NAME_ONE)
+                self._problems.no_name(entry, "from", "a name", help=NAME_ONE)
                 return None
             if not entry.value:
                 message = 'from: expected a name that is not empty; received ""'

@@ -307,6 +307,10 @@ class Problems:
             received = describe_value(item.value)
             self.add(item.where, "E112", f"{what}: expected {expected}; received {received}", help=help)
 
+    def no_name(self, item: Traced, what: str, expected: str, *, help: str = "") -> None:
+        """Of what names a layer or block: a parameter there is one mistake of the body, whatever is given."""
+        self.wrong_type(Traced(item.value, Where(item.where.origin.in_block)), what, expected, help=help)
+
 
 def label(where: Where, text: str, *, key: bool = False) -> tuple[Label, ...]:
     """A label at a value, where there is a text to point at."""
