@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from n2nspec.diagnostics import DiagnosticError
+from n2nspec.diagnostics import DiagnosticError, plural
 from n2nspec.geometry import Symbolic, concrete
 from n2nspec.graph import ShapedGraph, size_values
 
-__all__ = ["input_shape", "render_size", "usual_size"]
+__all__ = ["in_groups", "input_shape", "render_size", "usual_size"]
 
 PICTURE = (32, 32)
 Size = tuple[int, int]
@@ -73,3 +73,8 @@ def input_shape(graph: ShapedGraph, size: Size | None, batch: int) -> tuple[int,
 def render_size(shape: tuple[int, ...]) -> str:
     """`32 × 3 × 64 × 64`."""
     return " × ".join(map(str, shape))
+
+
+def in_groups(groups: tuple[int, ...]) -> str:
+    """How many pictures of a batch pass through at a time; nothing where all do."""
+    return f", in {len(groups)} groups of {plural(groups[0], 'picture')}" if len(groups) > 1 else ""

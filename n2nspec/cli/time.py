@@ -20,7 +20,7 @@ from n2nspec.cli._options import (
     overrides,
 )
 from n2nspec.cli._output import bold, human
-from n2nspec.cli._sizes import input_shape, render_size
+from n2nspec.cli._sizes import in_groups, input_shape, render_size
 from n2nspec.cli._table import Table
 from n2nspec.diagnostics import plural
 from n2nspec.graph import check
@@ -86,8 +86,8 @@ def command(
         return
     click.echo(
         f"{bold(graph.spec.name)}  {spec}  a training step at {render_size(shape)}, engine {engine},"
-        f" {about['dtype']} on {model.device}, {plural(threads or before, 'thread')},"
-        f" medians of {plural(times.steps, 'step')}"
+        f" {about['dtype']} on {model.device}, {plural(threads or before, 'thread')}"
+        f"{in_groups(times.groups)}, medians of {plural(times.steps, 'step')}"
     )
     first, *lines = _table(times).lines()
     click.echo("\n".join([bold(first), *lines]))
@@ -97,6 +97,7 @@ def _document(times: StepTimes) -> dict[str, Any]:
     """Times in seconds; shares of the sum of all medians."""
     return {
         "steps": times.steps,
+        "groups": list(times.groups),
         "seconds": times.seconds,
         "rows": [
             {

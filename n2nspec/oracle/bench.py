@@ -341,7 +341,7 @@ class _Run:
             return made[0]
 
         most = peak_bytes(make, self.place)
-        return most + (made[0].model.helper_bytes if isinstance(made[0], OurStep) else 0)
+        return most + (made[0].model.measure_helpers() if isinstance(made[0], OurStep) else 0)
 
     def _tried(self, row: BenchRow, run: Callable[[], T]) -> T | None:
         """What `run` gives; None, with the reason in the row, when this engine cannot."""

@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from n2nspec.compiler.recompute import Recomputation
 from n2nspec.geometry import concrete
 from n2nspec.graph import ShapedGraph, standing_bytes, update_bytes
 from n2nspec.layers._base import EVALUATION, Mode
@@ -29,7 +28,7 @@ from n2nspec.losses import HuberSpec
 from n2nspec.oracle.fusion import peak
 from n2nspec.oracle.recording import recorded
 from n2nspec.runtime.compiled.engine import CompiledEngine, channels_last
-from n2nspec.runtime.optimized import OptimizedEngine
+from n2nspec.runtime.optimized import Course, OptimizedEngine
 
 __all__ = ["compiled_bytes", "optimized_bytes"]
 
@@ -84,15 +83,15 @@ class _Ledger(TorchDispatchMode):
 
 
 def optimized_bytes(
-    graph: ShapedGraph, shape: tuple[int, ...], *, training: bool, recompute: Recomputation | None = None
+    graph: ShapedGraph, shape: tuple[int, ...], *, training: bool, course: Course | None = None
 ) -> int | None:
     """The most bytes at once, for an input batch of this shape; None where a layer asks for its numbers.
 
     Args:
-        recompute: what training steps do not keep.
+        course: how a training step is taken, if not as usual.
     """
     try:
-        return _bytes(graph, shape, training=training, recompute=recompute)
+        return _bytes(graph, shape, training=training, course=course)
     except RuntimeError:  # what torch says of tensors without contents
         return None
 
@@ -114,16 +113,22 @@ def compiled_bytes(graph: ShapedGraph, shape: tuple[int, ...]) -> int | None:
 def _compiled(graph: ShapedGraph, shape: tuple[int, ...], engine: CompiledEngine) -> int:
     train = graph.spec.train
     given = _Given.make(graph, shape)
+    held = standing_bytes(graph, given.x.itemsize, training=True) + given.x.nbytes + given.target.nbytes
+    groups = engine.course(shape).groups
+    if len(groups) > 1:
+        given = _Given.make(graph, (groups[0], *shape[1:]))
     x, target = given.x, channels_last(given.target)
-    step = engine.training_step(shape, train.loss.at(0.0), train.optimizer, Mode(True))
+    copied = target.nbytes if target is not given.target else 0
+    step = engine.training_step(tuple(x.shape), train.loss.at(0.0), train.optimizer, Mode(True))
     size = sum(prod(parameter) for own in step.shapes.values() for parameter in own.values())
-    parameters = given.x.new_empty(size)
+    parameters = x.new_empty(size)
+    if len(groups) > 1:
+        found = recorded(lambda: list(step.part(parameters, x, target, x.new_empty(()))))
+        return held + max(copied + peak(found), update_bytes(graph, x.itemsize))
     state = train.optimizer.init_state(parameters)
-    factors = given.x.new_empty(len(train.optimizer.factors(1)), dtype=torch.float64)
+    factors = x.new_empty(len(train.optimizer.factors(1)), dtype=torch.float64)
     buffers = {node: own for node, own in given.buffers.items() if own}
     found = recorded(lambda: tree_leaves(tuple(step(parameters, state, buffers, x, target, factors))))
-    held = standing_bytes(graph, parameters.itemsize, training=True) + given.x.nbytes + given.target.nbytes
-    copied = target.nbytes if target is not given.target else 0
     return held + copied + peak(found)
 
 
@@ -162,17 +167,15 @@ class _Given:
         )
 
 
-def _bytes(
-    graph: ShapedGraph, shape: tuple[int, ...], *, training: bool, recompute: Recomputation | None
-) -> int:
+def _bytes(graph: ShapedGraph, shape: tuple[int, ...], *, training: bool, course: Course | None) -> int:
     train = graph.spec.train
     given = _Given.make(graph, shape)
     x, target, own = given.x, given.target, given.own
     tensors = {node.name: {**own[node.owner], **given.buffers[node.name]} for node in graph.nodes}
     standing = [x, target, *(tensor for held in tensors.values() for tensor in held.values())]
     engine = OptimizedEngine(graph, kind=x.dtype, place=x.device)
-    if recompute is not None:
-        engine.recompute = lambda _: recompute
+    if course is not None:
+        engine.limit = lambda _: course
     held = standing_bytes(graph, x.itemsize, training=training) + x.nbytes
     with _Ledger(standing) as ledger:
         if not training:

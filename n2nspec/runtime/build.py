@@ -9,13 +9,14 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
+from n2nspec.compiler.division import divisible
 from n2nspec.diagnostics import fail
 from n2nspec.graph import ShapedGraph, analyse
 from n2nspec.runtime.compiled import PRECISIONS
 from n2nspec.runtime.engines import AUTO, ENGINES
 from n2nspec.runtime.memory import parse_bytes
 from n2nspec.runtime.model import Model
-from n2nspec.runtime.split import default_processes, divisible
+from n2nspec.runtime.split import default_processes
 from n2nspec.spec import Spec
 
 if TYPE_CHECKING:
@@ -47,9 +48,10 @@ def compile(
         memory_limit: bytes, or words such as "200MiB", for a training step: weights, gradients, the
             optimiser's numbers, the batch, and what is computed. The optimized engine then computes again in
             the backward pass what there is no room to keep; the results are the same, bit for bit.
-        processes: among which the optimized engine divides the pictures of a training step on the CPU; by
-            default as many as torch uses threads, where the work is worth it. 1 starts none. Normalisation
-            over batches, random numbers, layers of one's own and a memory limit need the whole batch in one.
+        processes: among which the pictures of a training step are divided on the CPU, by any engine but
+            "reference"; by default as many as torch uses threads, where the work is worth it. 1 starts none.
+            Normalisation over batches, random numbers, layers of one's own and a memory limit keep the batch
+            in one.
         deterministic: decide nothing by measuring, so that a step's rounding is the same in every run on
             machines of one kind. Otherwise the optimized engine measures once which of several ways of
             computing a large convolution is the fastest here, and keeps that in the user's cache folder.
@@ -96,7 +98,7 @@ def _processes(given: int | None, graph: ShapedGraph, engine: str, place: device
     """How many share a training step."""
     if given is not None and given < 1:
         raise fail("E501", f"processes: expected 1 or more; received {given}", help="1 starts no others")
-    if engine != "optimized" or place.type != "cpu" or not divisible(graph):
+    if engine == "reference" or place.type != "cpu" or not divisible(graph):
         return 1
     return default_processes() if given is None else given
 

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from n2nspec._lazy import torch
+from n2nspec.compiler.division import divisible
 from n2nspec.diagnostics import Diagnostic, fail
 from n2nspec.geometry import concrete, render_shape
 from n2nspec.graph import ShapedGraph
@@ -57,7 +58,7 @@ class Model:
         """Plans training steps within a limit of memory, where there is one."""
         if memory_limit is not None:
             assert isinstance(self._engine, OptimizedEngine)
-            self._engine.recompute = self.memory_limit = MemoryLimit(graph, memory_limit, dtype)
+            self._engine.limit = self.memory_limit = MemoryLimit(graph, memory_limit, dtype)
         if measure and isinstance(self._engine, OptimizedEngine):
             self._engine.measure_lowerings()
         self._stack: list[tuple[Any, Tensor, int, Tensor, int, bool]] = []
@@ -65,9 +66,8 @@ class Model:
         self._flat = partial(FlatTensors, shapes, order, kind=dtype, place=device)
         self._params = self._flat()
         self._team: Team | None = None
-        if processes > 1:
-            assert isinstance(self._engine, OptimizedEngine)
-            self._team = Team(graph, self._engine, self._flat, processes)
+        if isinstance(self._engine, OptimizedEngine) and device.type == "cpu" and divisible(graph):
+            self._team = Team(graph, self._engine, self._flat, processes, self._wanted_precision)
         self._buffers: dict[str, dict[str, Tensor]] = {}
         self._generator = torch.Generator(device).manual_seed(seed)  # of what layers draw in training
         generator = torch.Generator().manual_seed(seed)
@@ -82,6 +82,8 @@ class Model:
                 for buffer in node.buffers
             }
         self._steps = 0
+        self._fitting: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
+        """Shapes of batches and their targets that are known to fit."""
         self._bind()
 
     # what only training needs is made when it is first asked for, and as an ordinary tensor even then
@@ -165,7 +167,15 @@ class Model:
         Raises:
             DiagnosticError: shapes, dtypes or devices that do not fit.
         """
-        x, target = self._batched(x, "x"), self._tensor(target, "target")
+        x, target = self._tensor(x, "x"), self._tensor(target, "target")
+        if (x.shape, target.shape) not in self._fitting:
+            x, target = self._checked(x, target)
+        with self.at_work(tuple(x.shape)):
+            return self._step(x, target)
+
+    def _checked(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Both with a batch axis, once they are known to fit."""
+        x = self._batched(x, "x")
         self._check_conditions(x, training=True)
         target = target.unsqueeze(0) if target.dim() == len(self.graph.input_shape) - 1 else target
         expected = self.output_shape(tuple(x.shape))
@@ -176,8 +186,8 @@ class Model:
                 f" the output's is {render_shape(expected)}",
                 help="pairs of pictures of one size, and a network that keeps it, are what training needs",
             )
-        with self.at_work(tuple(x.shape)):
-            return self._step(x, target)
+        self._fitting.add((x.shape, target.shape))
+        return x, target
 
     def at_work(self, shape: tuple[int, ...]) -> AbstractContextManager[None]:
         """For a whole row of steps, and what is done between them, on batches of this shape: leaves torch as
@@ -193,10 +203,9 @@ class Model:
         if self._team:
             self._team.wait(shape)
 
-    @property
-    def helper_bytes(self) -> int:
-        """Memory that other processes take for their part of a step, besides what torch's code takes."""
-        return self._team.bytes if self._team else 0
+    def measure_helpers(self) -> int:
+        """Bytes that other processes take for their part of a step like the last, besides torch's code."""
+        return self._team.measure() if self._team else 0
 
     def _step(self, x: Tensor, target: Tensor) -> float:
         if self._params.own():
@@ -207,7 +216,7 @@ class Model:
             return float(loss)
         recipe, mode = self.spec.train.loss.at(self.progress), Mode(True, self._generator)
         self._grads.flat.zero_()
-        if self._team and self.processes(tuple(x.shape)) > 1:
+        if self._team:
             value = self._team.step(self._params, self._tensors, x, target, recipe, mode, self._grads)
         else:
             loss, changed = self._engine.step(self._tensors, x, target, recipe, mode, self._grads.by_node)
@@ -220,7 +229,7 @@ class Model:
 
     def _whole_step(self, x: Tensor, target: Tensor) -> Tensor | None:
         """The loss, after a step that the engine took in one go; None where it does not."""
-        if not isinstance(self._engine, CompiledEngine):
+        if not isinstance(self._engine, CompiledEngine) or self.processes(tuple(x.shape)) > 1:
             return None
         taken = self._engine.whole_step(
             self._params.flat[: self._trained], self._optimizer_state, self._grads.flat[: self._trained],

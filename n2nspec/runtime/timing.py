@@ -7,7 +7,8 @@ buffer, of the loss and of the update. Weights stay as they were drawn; the upda
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from n2nspec.compiler.work import backward_macs
 from n2nspec.layers._base import Mode
 from n2nspec.runtime.flat import FlatTensors
 from n2nspec.runtime.model import Model
-from n2nspec.runtime.optimized.engine import OptimizedEngine, begin_backward
+from n2nspec.runtime.optimized import Course, Instance, OptimizedEngine, begin_backward, grouped
 from n2nspec.runtime.optimized.kernels import Kernel, Tensors
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class StepTimes:
 
     rows: tuple[RowTime, ...]
     steps: int
+    groups: tuple[int, ...]
+    """Pictures that pass through at a time."""
 
     @property
     def seconds(self) -> float:
@@ -89,26 +92,70 @@ def stopwatch(place: device) -> Clock:
 
 
 @dataclass(slots=True)
+class _Watch:
+    """Seconds of one thing, step by step; what is done group by group adds up in a step."""
+
+    clock: Clock
+    steps: list[float] = field(default_factory=list)
+    now: float = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        start = self.clock()
+        yield
+        self.now += self.clock() - start
+
+    def end_step(self) -> None:
+        self.steps.append(self.now)
+        self.now = 0.0
+
+
+@dataclass(slots=True)
 class _Timed(Kernel):
-    """A kernel that remembers how long its calls took."""
+    """A kernel whose calls are timed."""
 
     inner: Kernel
-    clock: Clock
-    forwards: list[float] = field(default_factory=list)
-    backwards: list[float] = field(default_factory=list)
+    forwards: _Watch
+    backwards: _Watch
 
     def __post_init__(self) -> None:
         self.op = self.inner.op
 
     def forward(self, tensors: Tensors, mode: Mode, *, keep: bool) -> None:
-        start = self.clock()
-        self.inner.forward(tensors, mode, keep=keep)
-        self.forwards.append(self.clock() - start)
+        with self.forwards.running():
+            self.inner.forward(tensors, mode, keep=keep)
 
     def backward(self, tensors: Tensors, gradients: Tensors) -> None:
-        start = self.clock()
-        self.inner.backward(tensors, gradients)
-        self.backwards.append(self.clock() - start)
+        with self.backwards.running():
+            self.inner.backward(tensors, gradients)
+
+
+class _Watches:
+    """One for each kernel, forward, backward and again, and for what lies around them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.forward: dict[int, _Watch] = {}
+        self.backward: dict[int, _Watch] = {}
+        self.again: dict[int, _Watch] = {}
+        self.passes, self.losing, self.updating = _Watch(clock), _Watch(clock), _Watch(clock)
+        self.entering: list[float] = []
+
+    def over(self, instance: Instance) -> None:
+        """Has the kernels of an instance timed; those of several instances of a program together."""
+
+        def timed(index: int, kernel: Kernel, forward: dict[int, _Watch]) -> Kernel:
+            found = (each.setdefault(index, _Watch(self.clock)) for each in (forward, self.backward))
+            return _Timed(kernel, *found)
+
+        instance.again = {index: timed(index, kernel, self.again) for index, kernel in instance.again.items()}
+        instance.kernels = [timed(i, kernel, self.forward) for i, kernel in enumerate(instance.kernels)]
+
+    def end_step(self) -> None:
+        self.entering.append(self.passes.now - sum(watch.now for watch in self.forward.values()))
+        watches = *self.forward.values(), *self.backward.values(), *self.again.values()
+        for watch in (*watches, self.passes, self.losing, self.updating):
+            watch.end_step()
 
 
 def time_step(model: Model, shape: tuple[int, ...], *, seconds: float, passes: bool = True) -> StepTimes:
@@ -123,15 +170,17 @@ def time_step(model: Model, shape: tuple[int, ...], *, seconds: float, passes: b
     graph, place, kind = model.graph, model.device, model.dtype
     recipe, clock = graph.spec.train, stopwatch(place)
     engine = OptimizedEngine(graph, kind=kind, place=place)
-    engine.recompute = model.memory_limit
+    engine.limit = model.memory_limit
     if model.measures:
         engine.measure_lowerings()
-    instance = engine.instance(shape, backward=True, input_gradient=False, passes=passes)
-    kernels = [_Timed(kernel, clock) for kernel in instance.kernels]
-    instance.kernels = list[Kernel](kernels)
-    again = {index: _Timed(kernel, clock) for index, kernel in instance.again.items()}
-    instance.again = dict[int, Kernel](again)
-    program, wanted = instance.program, instance.wanted
+    course = engine.course(shape) if passes else Course((shape[0],))
+    instances: dict[int, Instance] = {}
+    watches = _Watches(clock)
+    for group in course.shapes(shape):
+        instances[group[0]] = instance = engine.instance(
+            group, backward=True, input_gradient=False, passes=passes, recompute=course.recompute
+        )
+        watches.over(instance)
     owned = {node.name: {p.name: p.shape for p in node.parameters} for node in graph.nodes}
     gradients = FlatTensors(owned, list(owned), kind=kind, place=place)
     weights = torch.zeros_like(gradients.flat)
@@ -139,52 +188,59 @@ def time_step(model: Model, shape: tuple[int, ...], *, seconds: float, passes: b
     tensors = model.tensors()
     generator = torch.Generator(place).manual_seed(recipe.seed)
     x = torch.rand(shape, generator=generator, dtype=kind, device=place)
-    target = torch.rand(program.shapes[program.output], generator=generator, dtype=kind, device=place)
+    target = torch.rand(model.output_shape(shape), generator=generator, dtype=kind, device=place)
+    loss = recipe.loss.at(0.0)
 
-    entering: list[float] = []
-    losing: list[float] = []
-    updating: list[float] = []
     begin = clock()
     step = 0
     while step < WARM_UP + LEAST or clock() - begin < seconds:
-        start = clock()
-        y = instance.forward(tensors, x, Mode(True, generator))
-        entering.append(clock() - start - sum(kernel.forwards[-1] for kernel in kernels))
-        start = clock()
-        float(begin_backward(instance, y, target, recipe.loss.at(0.0)))
-        losing.append(clock() - start)
-        instance.backward(tensors, gradients.by_node)
+        for part, wanted, share in grouped(x, target, course.groups, loss):
+            instance = instances[len(part)]
+            with watches.passes.running():
+                y = instance.forward(tensors, part, Mode(True, generator))
+            with watches.losing.running():
+                float(begin_backward(instance, y, wanted, loss, share))
+            instance.backward(tensors, gradients.by_node)
         step += 1
-        start = clock()
-        recipe.optimizer.update(weights, gradients.flat, state, step)
-        gradients.flat.zero_()
-        updating.append(clock() - start)
+        with watches.updating.running():
+            recipe.optimizer.update(weights, gradients.flat, state, step)
+            gradients.flat.zero_()
+        watches.end_step()
 
-    rows = [RowTime(name=program.input_name, kind="input", forward=_pass(entering, 0))]
-    rows += [
-        RowTime(
-            name=kernel.op.name,
-            kind=kernel.op.kind,
-            covers=kernel.op.covers,
-            forward=_pass(kernel.forwards, kernel.op.macs(program.shapes)),
-            backward=_pass(kernel.backwards, backward_macs(kernel.op, program, wanted))
-            if kernel.backwards
-            else None,
+    rows = _rows([instances[size] for size in course.groups], watches)
+    rows.append(RowTime(name="loss", kind=recipe.loss.type, forward=_pass(watches.losing.steps, 0)))
+    rows.append(
+        RowTime(name="optimizer", kind=recipe.optimizer.type, forward=_pass(watches.updating.steps, 0))
+    )
+    return StepTimes(rows=tuple(rows), steps=step - WARM_UP, groups=course.groups)
+
+
+def _rows(passes: Sequence[Instance], watches: _Watches) -> list[RowTime]:
+    """The rows of the kernels, for the instances that the groups of a step passed through."""
+    first = passes[0]
+    programs = [instance.program for instance in passes]
+
+    def macs(index: int) -> int:
+        return sum(program.ops[index].macs(program.shapes) for program in programs)
+
+    rows = [RowTime(name=first.program.input_name, kind="input", forward=_pass(watches.entering, 0))]
+    for index, op in enumerate(first.program.ops):
+        times = watches.backward[index].steps if op.name in first.wanted else []
+        macs_back = sum(backward_macs(program.ops[index], program, first.wanted) for program in programs)
+        rows.append(
+            RowTime(
+                name=op.name,
+                kind=op.kind,
+                covers=op.covers,
+                forward=_pass(watches.forward[index].steps, macs(index)),
+                backward=_pass(times, macs_back) if times else None,
+            )
         )
-        for kernel in kernels
-    ]
-    rows += [
-        RowTime(
-            name=f"{kernel.op.name} again",
-            kind=kernel.op.kind,
-            covers=kernel.op.covers,
-            backward=_pass(kernel.forwards, kernel.op.macs(program.shapes)),
-        )
-        for kernel in again.values()
-    ]
-    rows.append(RowTime(name="loss", kind=recipe.loss.type, forward=_pass(losing, 0)))
-    rows.append(RowTime(name="optimizer", kind=recipe.optimizer.type, forward=_pass(updating, 0)))
-    return StepTimes(rows=tuple(rows), steps=step - WARM_UP)
+    for index, watch in watches.again.items():
+        op = first.program.ops[index]
+        once_more = _pass(watch.steps, macs(index))
+        rows.append(RowTime(name=f"{op.name} again", kind=op.kind, covers=op.covers, backward=once_more))
+    return rows
 
 
 def _pass(seconds: list[float], macs: int) -> PassTime:

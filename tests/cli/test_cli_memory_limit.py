@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 from small_world import DOCUMENT, pairs
 
 import n2nspec
@@ -85,13 +86,14 @@ def test_compile_says_what_it_costs(
     peaks = human_bytes(plan["peak_bytes"]), human_bytes(free["peak_bytes"])
     assert f"memory limit: {peaks[0]} at the peak instead of {peaks[1]}; " in out
     names = [step["name"] for step in plan["backward"] if step["kind"] == "recompute"]
-    assert f"computed again, {plan['recomputed_macs']:,} MACs: {', '.join(names)}\n" in out
+    assert f"computed again, {4 * plan['recomputed_macs']:,} MACs: {', '.join(names)}\n" in out
     assert main(["compile", *UNET, "--memory-limit", limit, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["memory"] == {
         "peak_bytes": plan["peak_bytes"],
         "peak_bytes_without_limit": free["peak_bytes"],
         "recomputed": names,
-        "recomputed_macs": plan["recomputed_macs"],
+        "groups": [1, 1, 1, 1],
+        "recomputed_macs": 4 * plan["recomputed_macs"],
         "copied_again": plan["copied_again"],
     }
     assert main(["compile", *UNET, "--memory-limit", "8GB"]) == 0
@@ -142,8 +144,10 @@ def test_training_comes_to_the_same_weights(spec_file: Path, capsys: pytest.Capt
     assert "memory of a step: " in capsys.readouterr().err
     assert main(["train", str(spec_file), "--out", "free"]) == 0
     assert "memory of a step" not in capsys.readouterr().err
-    weights = [Path(run, "model.safetensors").read_bytes() for run in ("limited", "free")]
-    assert weights[0] == weights[1]
+    limited, free = (load_file(Path(run, "model.safetensors")) for run in ("limited", "free"))
+    assert limited.keys() == free.keys()
+    for name, tensor in free.items():  # smaller groups of pictures: other sums, up to rounding
+        assert (limited[name] - tensor).abs().max() <= 1e-4 * tensor.abs().max(), name
     assert main(["train", str(spec_file), "--engine", "reference", "--memory-limit", "1GB"]) == 1
     assert "the reference engine keeps no memory limit" in capsys.readouterr().err
 

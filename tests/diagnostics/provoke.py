@@ -223,7 +223,7 @@ def no_memory(folder: Path) -> object:
 
 def low_limit(folder: Path) -> object:
     del folder
-    model = compile_spec(spec(), memory_limit="5 MiB")
+    model = compile_spec(spec(), memory_limit="100 KiB")
     assert model.memory_limit is not None
     return model.memory_limit.fitted((32, 3, 32, 32))
 

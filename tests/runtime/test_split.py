@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 import n2nspec
+from n2nspec.compiler.division import divisible
 from n2nspec.graph import analyse
 from n2nspec.runtime import Model
-from n2nspec.runtime.split import Shares, divisible
 from n2nspec.runtime.split.channel import Channel
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -26,9 +26,9 @@ SHAPE = (5, 3, 128, 128)
 """n2n's work on these pictures is worth two processes, of three and of two pictures."""
 
 
-def model(processes: int, settings: dict[str, object] | None = None, name: str = "n2n") -> Model:
-    spec = n2nspec.load(SPECS / f"{name}.toml", overrides=settings or {})
-    return n2nspec.compile(spec, engine="optimized", dtype="float64", processes=processes, seed=1)
+def model(processes: int, settings: dict[str, object] | None = None, engine: str = "optimized") -> Model:
+    spec = n2nspec.load(SPECS / "n2n.toml", overrides=settings or {})
+    return n2nspec.compile(spec, engine=engine, dtype="float64", processes=processes, seed=1)
 
 
 def batch(shape: tuple[int, ...] = SHAPE) -> tuple[Tensor, Tensor]:
@@ -57,23 +57,6 @@ def shared() -> Iterator[Model]:
     assert process.wait(10) is not None
 
 
-def test_batches_are_divided_where_the_work_is_worth_it() -> None:
-    shares = Shares(graph=analyse(n2nspec.load(SPECS / "n2n.toml")), processes=3)
-    assert shares((64, 3, 32, 32)) == (22, 21, 21)
-    assert shares((17, 3, 32, 32)) == (9, 8)
-    assert shares((2, 3, 32, 32)) == (2,)
-    assert shares((1, 3, 1024, 1024)) == (1,)
-    assert shares((2, 3, 1024, 1024)) == (1, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "may"), [("n2n", True), ("unet_n2n", True), ("red", True), ("dncnn", False)]
-)
-def test_layers_that_look_at_the_whole_batch_keep_it_in_one(name: str, may: bool) -> None:
-    graph = analyse(n2nspec.load(SPECS / f"{name}.toml"))
-    assert divisible(graph) is may
-
-
 def test_a_batch_of_fixed_size_is_not_divided() -> None:
     for shape in ([5, 3, "H", "W"], ["N", 3, "N", "W"]):
         spec = n2nspec.load(SPECS / "n2n.toml", overrides={"input.x": shape, "require": {}})
@@ -91,7 +74,7 @@ def test_a_helper_computes_what_one_process_does(shared: Model, reduction: str) 
     difference = (parameters(together) - parameters(alone)).abs().max()
     assert difference <= 1e-10 * parameters(alone).abs().max()
     assert together.processes(SHAPE) == 2
-    assert together.helper_bytes > 0
+    assert together.measure_helpers() > 0
 
 
 def test_before_the_helper_is_there_the_numbers_are_the_same(shared: Model) -> None:
@@ -102,6 +85,29 @@ def test_before_the_helper_is_there_the_numbers_are_the_same(shared: Model) -> N
     losses = [[other.step(x, target) for _ in range(2)] for other in (early, late)]
     assert losses[0] == losses[1]
     assert torch.equal(parameters(early), parameters(late))
+
+
+@pytest.mark.slow
+def test_a_helper_compiles_the_same_function() -> None:
+    """Bit for bit what is computed here while it is not there."""
+    early, late, judge = model(2, engine="compiled"), model(2, engine="compiled"), model(1)
+    x, target = batch((4, 3, 128, 128))
+    early.step(x, target)
+    late.gather(tuple(x.shape))
+    assert not late.warnings
+    late.step(x, target)
+    helper = late._team._helpers[0] if late._team else None
+    assert helper
+    assert helper._last, "it was asked"
+    early._team = copy.copy(early._team)  # whose helper comes too late again
+    assert early.step(x, target) == late.step(x, target)
+    assert torch.equal(parameters(early), parameters(late))
+    for _ in range(2):
+        judge.step(x, target)
+    difference = (parameters(late) - parameters(judge)).abs().max()
+    assert difference <= 1e-10 * parameters(judge).abs().max()
+    assert late.engine == "compiled"
+    assert late.measure_helpers() > 2 * parameters(late).nbytes
 
 
 def test_batches_of_other_sizes_and_annealed_losses() -> None:

@@ -1,14 +1,16 @@
 """The compiled engine: training steps by `torch.compile`, everything else by the optimised engine.
 
 In: a graph and tensors. Out: whole training steps, compiled for the shape of their batches: the first that
-comes, and any other that keeps coming. A shape that comes now and then, as an epoch's last batch does, and
-whatever cannot be compiled run on the optimised engine; `warnings` says why.
+comes, and any other that keeps coming. Where a batch is divided, among processes or into groups, what is
+compiled ends with the gradients of a group. A shape that comes now and then, as an epoch's last batch does,
+and whatever cannot be compiled run on the optimised engine; `warnings` says why.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from n2nspec._lazy import torch
@@ -21,16 +23,20 @@ from n2nspec.layers._base import Mode
 from n2nspec.losses import LossSpec
 from n2nspec.optim import OptimizerSpec
 from n2nspec.runtime.compiled.precision import Precision
-from n2nspec.runtime.compiled.step import Buffers, Result, TrainingStep
+from n2nspec.runtime.compiled.step import Buffers, TrainingStep
 from n2nspec.runtime.compiled.toolchain import find_compiler, keep_results, remove_leftovers, without_spaces
 from n2nspec.runtime.compiled.trace import compiled
+from n2nspec.runtime.flat import FlatTensors
 from n2nspec.runtime.memory import memory_fault
-from n2nspec.runtime.optimized import OptimizedEngine
+from n2nspec.runtime.optimized import OptimizedEngine, Way, grouped
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
 __all__ = ["CompiledEngine", "channels_last"]
+
+Shape = tuple[int, ...]
+Tensors = Mapping[str, Mapping[str, "Tensor"]]
 
 PATIENCE = 20
 """How often in a row another shape has to come before it is compiled too."""
@@ -53,10 +59,17 @@ class CompiledEngine(OptimizedEngine):
             for node in graph.nodes
             if node.name in stepped
         }
-        self._functions: dict[object, Callable[..., Result]] = {}
+        self._trained = sum(prod(shape) for own in self._stepped.values() for shape in own.values())
+        self._functions: dict[object, Callable[..., Any]] = {}
         self._optimizer: OptimizerSpec | None = None
+        self._wanted: set[object] = set()
+        """The kinds of batches that steps are compiled for."""
         self._newest: object = None
         self._in_a_row = 0
+        self._prepared: tuple[Sequence[Shape], LossSpec, list[Way]] | None = None
+        """The newest batch in parts that are all compiled."""
+        self._used: tuple[Shape, LossSpec, dict[int, Callable[..., Any]]] | None = None
+        """The functions of the newest part; to find them by a loss takes longer than some kernels."""
         self.warnings: tuple[Diagnostic, ...] = ()
         reason, help = _hindrance(graph)
         if reason:
@@ -64,6 +77,8 @@ class CompiledEngine(OptimizedEngine):
 
     def _give_up(self, reason: str, help: str = "") -> None:
         self.name = OptimizedEngine.name
+        self._functions.clear()
+        self._prepared = self._used = None
         self.warnings = (
             Diagnostic(
                 code="W501",
@@ -86,32 +101,26 @@ class CompiledEngine(OptimizedEngine):
 
         None, and nothing has happened, where the step has to be taken in the usual way.
         """
-        if not self.compiles:
+        shape = tuple(x.shape)
+        if not self.compiles or len(self.course(shape).groups) > 1:
             return None
         if optimizer is not self._optimizer:
             self._optimizer, self._rule = optimizer, optimizer.model_copy(update={"lr": 0.0})
-        key = tuple(x.shape), loss, self._rule
-        self._in_a_row = self._in_a_row + 1 if key == self._newest else 1
-        self._newest = key
-        function = self._functions.get(key)
-        if function is None and self._functions and self._in_a_row < PATIENCE:
+        key = shape, loss, self._rule
+        if not self._keeps_coming(key):
             return None
         # in one mode, whatever the caller's: for another one torch would compile anew
         with torch.inference_mode(False), torch.no_grad():
             factors = torch.tensor(optimizer.factors(step), dtype=torch.float64, device=self._place)
             kept = {node: own for node, own in buffers.items() if own}
             arguments = parameters, state, kept, x.contiguous(), channels_last(target), factors
-            if function is not None:
-                result = function(*arguments)
+            if key in self._functions:
+                result = self._functions[key](*arguments)
             else:
-                try:
-                    function, result = self._first_call(arguments, tuple(x.shape), loss, optimizer, mode)
-                except Exception as error:  # of many kinds, from torch, the C++ compiler and the layers
-                    if memory_fault(error) is not None:
-                        raise
-                    self._give_up(f"torch.compile fails: {_first_line(error)}")
+                made = self._first_call(lambda: self.training_step(shape, loss, optimizer, mode), arguments)
+                if made is None:
                     return None
-                self._functions[key] = function
+                self._functions[key], result = made
             parameters.copy_(result.parameters)
             gradient.copy_(result.gradient)
             for name, tensor in result.state.items():
@@ -122,30 +131,117 @@ class CompiledEngine(OptimizedEngine):
             }
         return result.loss, changed
 
-    def _first_call(self, arguments: tuple[Any, ...], *recipe: Any) -> tuple[Callable[..., Result], Result]:
-        """The compiled function and its result; once more, where a killed run had left half a library."""
-        with (
-            warnings.catch_warnings(),
-            without_spaces(),
-        ):  # torch's compiler warns of torch's own old functions
+    def prepare(self, shapes: Sequence[Shape], loss: LossSpec, mode: Mode) -> list[Way]:
+        """Makes ready for a batch in parts of these shapes, and says by what kernels each is computed."""
+        if self._prepared and self._prepared[0] == shapes and self._prepared[1] is loss:
+            self._newest = None  # whatever else comes does not come in a row
+            return self._prepared[2]
+        whole = len(shapes) == 1 and len(self.course(shapes[0]).groups) == 1  # that is for `whole_step`
+        if self.compiles and not whole and self._keeps_coming((tuple(shapes), loss)):
+            groups = (group for shape in shapes for group in self.course(shape).shapes(shape))
+            for group in dict.fromkeys(groups):
+                if not self._compile_part(group, loss, mode):
+                    break
+        ways = [
+            self._way(shape) if self._parts(shape, loss) is None else Way(compiled=True) for shape in shapes
+        ]
+        self._prepared = (shapes, loss, ways) if all(way.compiled for way in ways) else None
+        return ways
+
+    def follow(self, way: Way, shape: Shape, loss: LossSpec, mode: Mode) -> None:
+        """Computes parts of this shape by the kernels of another engine.
+
+        Raises:
+            RuntimeError: what it has compiled cannot be compiled here.
+        """
+        super().follow(way, shape, loss, mode)
+        self._used = None
+        for group in self.course(shape).shapes(shape):
+            if not way.compiled:
+                self._functions.pop((group, loss), None)
+            elif not self._compile_part(group, loss, mode):
+                raise RuntimeError(self.warnings[0].message)
+
+    def _compile_part(self, shape: Shape, loss: LossSpec, mode: Mode) -> bool:
+        """Whether there is a compiled function for groups of this shape."""
+        key = shape, loss
+        if key not in self._functions and self.compiles:
+            optimizer, written = self._graph.spec.train.optimizer, program(self._graph, shape)
+            with torch.inference_mode(False), torch.no_grad():
+                x = torch.zeros(shape, dtype=self._kind, device=self._place)
+                target = channels_last(x.new_zeros(written.shapes[written.output]))
+                arguments = x.new_zeros(self._trained), x, target, x.new_ones(())
+                made = self._first_call(
+                    lambda: self.training_step(shape, loss, optimizer, mode).part, arguments
+                )
+            if made is not None:
+                self._functions[key], _ = made
+        return key in self._functions
+
+    def _parts(self, shape: Shape, loss: LossSpec) -> dict[int, Callable[..., Any]] | None:
+        """The compiled functions for the groups of a part, by their pictures; None where one is missing."""
+        if self._used and self._used[0] == shape and self._used[1] is loss:
+            return self._used[2]
+        shapes = self.course(shape).shapes(shape)
+        found = {group[0]: self._functions.get((group, loss)) for group in shapes}
+        known = {size: function for size, function in found.items() if function is not None}
+        if len(known) < len(found):
+            return None
+        self._used = shape, loss, known
+        return known
+
+    def part(
+        self, parameters: FlatTensors, tensors: Tensors, x: Tensor, target: Tensor, loss: LossSpec,
+        mode: Mode, gradients: FlatTensors, weight: float,
+    ) -> float:  # fmt: skip
+        """As the optimised engine's, by what `prepare` has compiled."""
+        shape = tuple(x.shape)
+        functions = self._parts(shape, loss)
+        if functions is None:
+            return super().part(parameters, tensors, x, target, loss, mode, gradients, weight)
+        total = 0.0
+        with torch.inference_mode(False), torch.no_grad():
+            into = gradients.flat[: self._trained]
+            for pictures, wanted, share in grouped(x, target, self.course(shape).groups, loss):
+                value, gradient = functions[len(pictures)](
+                    parameters.flat[: self._trained], pictures.contiguous(), channels_last(wanted),
+                    into.new_full((), weight * share),
+                )  # fmt: skip
+                into.add_(gradient)
+                total += share * float(value)
+        return total
+
+    def _keeps_coming(self, key: object) -> bool:
+        """Whether batches of a kind are compiled for: the first one's, and those that come on and on."""
+        self._in_a_row = self._in_a_row + 1 if key == self._newest else 1
+        self._newest = key
+        if not self._wanted or self._in_a_row >= PATIENCE:
+            self._wanted.add(key)
+        return key in self._wanted
+
+    def _first_call(
+        self, make: Callable[[], Callable[..., Any]], arguments: tuple[Any, ...]
+    ) -> tuple[Callable[..., Any], Any] | None:
+        """What is made, compiled, and its result; None after giving up.
+
+        Tries again where a run that was killed had left half a library.
+        """
+        # torch's compiler warns of torch's own old functions
+        with warnings.catch_warnings(), without_spaces():
             warnings.simplefilter("ignore")
             for last in (False, True):
                 try:
-                    function = self._compile(arguments, *recipe)
+                    keep_results()
+                    remove_leftovers()
+                    function = compiled(make(), arguments, cuda_graphs=self._place.type == "cuda")
                     return function, function(*arguments)
-                except Exception:
-                    if last or not remove_leftovers(older_than=0):
+                except Exception as error:  # of many kinds, from torch, the C++ compiler and the layers
+                    if memory_fault(error) is not None:
                         raise
+                    if last or not remove_leftovers(older_than=0):
+                        self._give_up(f"torch.compile fails: {_first_line(error)}")
+                        return None
         raise AssertionError
-
-    def _compile(
-        self, arguments: tuple[Any, ...], shape: tuple[int, ...], loss: LossSpec, optimizer: OptimizerSpec,
-        mode: Mode,
-    ) -> Callable[..., Result]:  # fmt: skip
-        keep_results()
-        remove_leftovers()
-        step = self.training_step(shape, loss, optimizer, mode)
-        return compiled(step, arguments, cuda_graphs=self._place.type == "cuda")
 
     def training_step(
         self, shape: tuple[int, ...], loss: LossSpec, optimizer: OptimizerSpec, mode: Mode

@@ -1,8 +1,8 @@
 """A whole training step as one pure function: forward, loss, backward and the optimiser's update.
 
 In: an optimised program. Out: a function of parameters, optimiser state, buffers and a batch that returns new
-tensors and changes none, for a compiler to fuse. What differs from step to step comes in tensors, so that
-nothing has to be compiled again.
+tensors and changes none, for a compiler to fuse; and one that stops at the gradients, for parts of a batch.
+What differs from step to step comes in tensors, so that nothing has to be compiled again.
 """
 
 from __future__ import annotations
@@ -96,6 +96,18 @@ class TrainingStep:
         factors: Tensor,
     ) -> Result:  # fmt: skip
         """One step from flat `parameters` and `state`; `factors` are `OptimizerSpec.factors`."""
+        loss, flat, changed = self._gradients(parameters, buffers, x, target, None)
+        return Result(loss, *self.optimizer.updated(parameters, flat, state, factors), flat, changed)
+
+    def part(self, parameters: Tensor, x: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of a part of a batch, and the flat gradient of `weight` times it."""
+        loss, flat, _ = self._gradients(parameters, {}, x, target, weight)
+        return loss, flat
+
+    def _gradients(
+        self, parameters: Tensor, buffers: Buffers, x: Tensor, target: Tensor, weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, dict[str, dict[str, Tensor]]]:
+        """The loss, the flat gradient of it (of `weight` times it), and the buffers that changed."""
         low = self.precision.low
         views = self._views(parameters)
         values = {self.program.input_name: x}
@@ -118,7 +130,8 @@ class TrainingStep:
                 changed.setdefault(weights.node, {})[weights.prefix + key] = value
 
         loss, kept = self.loss.forward(values[self.program.output], target)
-        gradients = {self.program.output: self.loss.backward(kept, torch.ones_like(loss))}
+        slope = torch.ones_like(loss) if weight is None else weight
+        gradients = {self.program.output: self.loss.backward(kept, slope)}
         sums: dict[tuple[str, str], Tensor] = {}
         for op, weights, function in reversed(self.functions):
             if op.name not in self.wanted:
@@ -132,7 +145,7 @@ class TrainingStep:
                 assert weights
                 _add(sums, (weights.owner, weights.prefix + key), gradient)
         flat = torch.cat([sums[node, key].flatten() for node, keys in self.shapes.items() for key in keys])
-        return Result(loss, *self.optimizer.updated(parameters, flat, state, factors), flat, changed)
+        return loss, flat, changed
 
     def _views(self, flat: Tensor) -> dict[str, dict[str, Tensor]]:
         sizes = [prod(shape) for own in self.shapes.values() for shape in own.values()]

@@ -2,30 +2,34 @@
 
 In: a graph and tensors by node. Out: outputs and gradients. Instances (kernels with their memory) are kept
 for the shapes that were seen last, so that the second step allocates nothing; a forward pass that waits for
-its backward keeps its instance to itself.
+its backward keeps its instance to itself. On the CPU, the pictures of a training step pass through in groups,
+if none depends on another.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from n2nspec._lazy import torch
-from n2nspec.compiler.lowering import Lowerings
+from n2nspec.compiler import division
+from n2nspec.compiler.lowering import Lowering, Lowerings
 from n2nspec.compiler.passes import optimise
 from n2nspec.compiler.program import program
 from n2nspec.compiler.recompute import Recomputation
 from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import Mode
 from n2nspec.losses import LossSpec
+from n2nspec.runtime.flat import FlatTensors
 from n2nspec.runtime.optimized.instance import Instance, wanted_values
 from n2nspec.runtime.optimized.tuning import Tuner
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
-__all__ = ["OptimizedEngine", "begin_backward"]
+__all__ = ["Course", "OptimizedEngine", "Way", "begin_backward", "grouped"]
 
 KEPT = 4
 """Shapes whose instances stay: full and last batches of training, and those of held-out pictures."""
@@ -35,6 +39,28 @@ LARGE = 2**28
 the same size follow: a single one is done with, and of a row of them each would wait for new memory."""
 
 Tensors = Mapping[str, Mapping[str, "Tensor"]]
+Shape = tuple[int, ...]
+
+
+class Way(NamedTuple):
+    """By what kernels an engine computes parts of some shape: what another needs to give the same bits."""
+
+    compiled: bool = False
+    lowerings: tuple[tuple[Shape, str, int, bool, bool], ...] = ()
+    """The shape of a group; the convolution and its source; `Lowering.forward` and `backward`."""
+
+
+class Course(NamedTuple):
+    """How a training step on a batch is taken."""
+
+    groups: tuple[int, ...]
+    """Pictures that pass through the network at a time."""
+    recompute: Recomputation | None = None
+    """What is not kept from forward to backward; None keeps everything."""
+
+    def shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        """Those of the groups of a batch, each once."""
+        return tuple((size, *shape[1:]) for size in dict.fromkeys(self.groups))
 
 
 class OptimizedEngine:
@@ -49,10 +75,12 @@ class OptimizedEngine:
             for node in graph.nodes
             if node.parameters
         }
-        self.recompute: Callable[[tuple[int, ...]], Recomputation | None] | None = None
-        """What training steps on an input of some shape do not keep; None where memory has no limit."""
+        self.limit: Callable[[Shape], Course] | None = None
+        """How training steps on a batch of some shape keep a limit of memory; None where there is none."""
+        self._courses: dict[Shape, Course] = {}
+        self._ways: dict[Shape, Way] = {}
         self.tuner: Tuner | None = None
-        self.chosen: dict[tuple[int, ...], Lowerings] = {}
+        self.chosen: dict[Shape, Lowerings] = {}
         """By the shape of the input."""
         self._free: OrderedDict[tuple[Any, ...], list[Instance]] = OrderedDict()
         self._asked: tuple[Any, ...] = ()
@@ -68,25 +96,42 @@ class OptimizedEngine:
         """Of the buffers that are kept."""
         return sum(instance.buffers.bytes for pool in self._free.values() for instance in pool)
 
-    def _take(self, shape: tuple[int, ...], *, backward: bool, input_gradient: bool) -> Instance:
-        key = shape, backward, input_gradient
+    def course(self, shape: Shape) -> Course:
+        """How a training step on a batch of this shape is taken; on a GPU, which is the faster the more it is
+        given, all of it at once."""
+        if shape not in self._courses:
+            if self.limit is not None:
+                self._courses[shape] = self.limit(shape)
+            elif self._place.type in ("cpu", "meta"):
+                self._courses[shape] = Course(division.groups(self._graph, shape))
+            else:
+                self._courses[shape] = Course((shape[0],))
+        return self._courses[shape]
+
+    def _take(
+        self, shape: Shape, *, backward: bool, input_gradient: bool,
+        recompute: Recomputation | None = None,
+    ) -> Instance:  # fmt: skip
+        key = shape, backward, input_gradient, recompute
         self._follows, self._asked = key == self._asked, key
         if not self._follows:
-            for (_, trains, _), others in self._free.items():
+            for (_, trains, *_), others in self._free.items():
                 others[:] = [one for one in others if trains or one.buffers.bytes <= LARGE]
         pool = self._free.setdefault(key, [])
         self._free.move_to_end(key)
-        while len(self._free) > (KEPT if self.recompute is None else 1):
+        while len(self._free) > (KEPT if self.limit is None else 1):
             self._free.popitem(last=False)
-        return pool.pop() if pool else self.instance(shape, backward=backward, input_gradient=input_gradient)
+        if pool:
+            return pool.pop()
+        return self.instance(shape, backward=backward, input_gradient=input_gradient, recompute=recompute)
 
     def instance(
-        self, shape: tuple[int, ...], *, backward: bool, input_gradient: bool, passes: bool = True
-    ) -> Instance:
+        self, shape: Shape, *, backward: bool, input_gradient: bool, passes: bool = True,
+        recompute: Recomputation | None = None,
+    ) -> Instance:  # fmt: skip
         """Kernels and buffers of their own for one input shape; without `passes`, the layers as written."""
         written = program(self._graph, shape)
         stepping = backward and not input_gradient and passes
-        recompute = self.recompute(shape) if self.recompute and stepping else None
         with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
             return Instance(
                 optimise(written) if passes else written, self._parameters, kind=self._kind,
@@ -94,7 +139,7 @@ class OptimizedEngine:
                 lowerings=self.lowerings(shape) if stepping and recompute is None else None,
             )  # fmt: skip
 
-    def lowerings(self, shape: tuple[int, ...]) -> Lowerings:
+    def lowerings(self, shape: Shape) -> Lowerings:
         """How convolutions of a training step are computed on an input of this shape.
 
         Measured where that was asked for, which takes the time of some steps.
@@ -107,17 +152,47 @@ class OptimizedEngine:
                 self.chosen[shape] = self.tuner(steps, wanted_values(steps, self._parameters, False))
         return self.chosen[shape]
 
+    def prepare(self, shapes: Sequence[Shape], loss: LossSpec, mode: Mode) -> list[Way]:
+        """Makes ready for a batch in parts of these shapes, and says by what kernels each is computed.
+
+        Called before every step, so quick when nothing is new.
+        """
+        del loss, mode
+        return [self._way(shape) for shape in shapes]
+
+    def _way(self, shape: Shape) -> Way:
+        if shape not in self._ways:
+            self._ways[shape] = Way(
+                lowerings=tuple(
+                    (group, name, index, way.forward, way.backward)
+                    for group in self.course(shape).shapes(shape)
+                    for (name, index), way in self.lowerings(group).items()
+                )
+            )
+        return self._ways[shape]
+
+    def follow(self, way: Way, shape: Shape, loss: LossSpec, mode: Mode) -> None:
+        """Computes parts of this shape by the kernels of another engine."""
+        del loss, mode
+        for group in self.course(shape).shapes(shape):
+            self.chosen[group] = {
+                (name, index): Lowering(forward=forward, backward=backward)
+                for of, name, index, forward, backward in way.lowerings
+                if of == group
+            }
+
     def measure_lowerings(self) -> None:
         """From now on the fastest ones are found by measuring."""
         self.tuner = Tuner(self._parameters, kind=self._kind, place=self._place)
 
     def _give_back(
-        self, instance: Instance, shape: tuple[int, ...], *, backward: bool, input_gradient: bool
-    ) -> None:
+        self, instance: Instance, shape: Shape, *, backward: bool, input_gradient: bool,
+        recompute: Recomputation | None = None,
+    ) -> None:  # fmt: skip
         instance.values.forget()
         if not backward and instance.buffers.bytes > LARGE and not self._follows:
             return
-        pool = self._free.setdefault((shape, backward, input_gradient), [])
+        pool = self._free.setdefault((shape, backward, input_gradient, recompute), [])
         if not pool:
             pool.append(instance)
 
@@ -147,29 +222,72 @@ class OptimizedEngine:
         return gx
 
     def step(
-        self, tensors: Tensors, x: Tensor, target: Tensor, loss: LossSpec, mode: Mode, gradients: Tensors
-    ) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
-        """The loss, with the parameters' gradients added to `gradients`, and the buffers that changed."""
+        self, tensors: Tensors, x: Tensor, target: Tensor, loss: LossSpec, mode: Mode, gradients: Tensors,
+        weight: float = 1.0,
+    ) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:  # fmt: skip
+        """The loss, with the parameters' gradients of `weight` times the loss added to `gradients`, and the
+        buffers that changed."""
+        sizes, recompute = self.course(tuple(x.shape))
+        if len(sizes) == 1:
+            return self._pass(tensors, x, target, loss, mode, gradients, weight, recompute)
+        values = []
+        for part, wanted, share in grouped(x, target, sizes, loss):
+            value, changed = self._pass(
+                tensors, part, wanted, loss, mode, gradients, weight * share, recompute
+            )
+            values.append(value * share)
+        return torch.stack(values).sum(), changed
+
+    def part(
+        self, parameters: FlatTensors, tensors: Tensors, x: Tensor, target: Tensor, loss: LossSpec,
+        mode: Mode, gradients: FlatTensors, weight: float,
+    ) -> float:  # fmt: skip
+        """`step` on pictures of a batch, whose loss counts `weight` in that of the whole.
+
+        Args:
+            parameters: `tensors` are views of them.
+        """
+        del parameters
+        value, _ = self.step(tensors, x, target, loss, mode, gradients.by_node, weight)
+        return float(value)
+
+    def _pass(
+        self, tensors: Tensors, x: Tensor, target: Tensor, loss: LossSpec, mode: Mode, gradients: Tensors,
+        weight: float, recompute: Recomputation | None,
+    ) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:  # fmt: skip
+        """`step`, on pictures that pass through at a time."""
         shape = tuple(x.shape)
-        instance = self._take(shape, backward=True, input_gradient=False)
+        instance = self._take(shape, backward=True, input_gradient=False, recompute=recompute)
         y = instance.forward(tensors, x, mode)
         changed = instance.changed
-        value = begin_backward(instance, y, target, loss)
+        value = begin_backward(instance, y, target, loss, weight)
         instance.backward(tensors, gradients)
-        self._give_back(instance, shape, backward=True, input_gradient=False)
+        self._give_back(instance, shape, backward=True, input_gradient=False, recompute=recompute)
         return value, changed
 
 
-def begin_backward(instance: Instance, y: Tensor, target: Tensor, loss: LossSpec) -> Tensor:
-    """The loss of the output `y`; its gradient is put where the instance's backward pass begins."""
+def grouped(
+    x: Tensor, target: Tensor, sizes: tuple[int, ...], loss: LossSpec
+) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Parts of a batch, of so many pictures, and what the loss of each counts in that of the whole."""
+    for size, end in zip(sizes, accumulate(sizes), strict=True):
+        share = size / len(x) if loss.reduction == "mean" else 1.0
+        yield x[end - size : end], target[end - size : end], share
+
+
+def begin_backward(
+    instance: Instance, y: Tensor, target: Tensor, loss: LossSpec, weight: float = 1.0
+) -> Tensor:
+    """The loss of the output `y`; `weight` times its gradient is put where the instance's backward pass
+    begins."""
     instance.begin_backward()
     values, output = instance.values, instance.program.output
     if loss.type == "MSE" and instance.squared_error is not None:
         values.written.add(output)
         if instance.squared_error.joined:
             values.joined.add(output)
-        return instance.squared_error(target, loss.reduction == "mean")
+        return instance.squared_error(target, loss.reduction == "mean", weight)
     value, saved = loss.forward(y, target)
     if instance.wanted:
-        values.add_gradient(output, loss.backward(saved, torch.ones_like(value)))
+        values.add_gradient(output, loss.backward(saved, torch.full_like(value, weight)))
     return value

@@ -1,7 +1,9 @@
 """A training step of the optimised engine within a limit of memory.
 
-In: a graph, the shape of a batch, and bytes. Out: what to compute again so that the peak of a step, predicted
-without running it, stays within them. The search is `compiler.recompute`; here it learns what takes memory.
+In: a graph, the shape of a batch, and bytes. Out: how many pictures pass through at a time, and what to
+compute again, so that the peak of a step, predicted without running it, stays within them. Smaller groups
+come first: they multiply nothing twice. The search for what to compute again is `compiler.recompute`; here it
+learns what takes memory.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from math import ceil, floor, prod
 from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
+from n2nspec.compiler import division
 from n2nspec.compiler.program import LayerOp
 from n2nspec.compiler.recompute import Demand, Recomputation, Search, Timeline, TooLittleError
 from n2nspec.compiler.work import step_macs
@@ -20,7 +23,7 @@ from n2nspec.geometry import render_shape
 from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import Needs
 from n2nspec.runtime.memory import in_words
-from n2nspec.runtime.optimized.engine import OptimizedEngine
+from n2nspec.runtime.optimized.engine import Course, OptimizedEngine
 from n2nspec.runtime.optimized.instance import Instance
 
 if TYPE_CHECKING:
@@ -34,15 +37,28 @@ class Fitted:
     """A plan within the limit.
 
     Attributes:
-        recompute: what is not kept; None where everything is.
-        timeline: what runs when.
-        peak, without: bytes at the worst moment of a step, by this plan and by one that keeps everything.
+        course: how many pictures pass through at a time, and what is not kept.
+        timeline: what runs when, for the first group.
+        peak, without: bytes at the worst moment of a step, by this plan and without a limit.
+        regrouped: whether groups are smaller than without a limit.
     """
 
-    recompute: Recomputation | None
+    course: Course
     timeline: Timeline
     peak: int
     without: int
+    regrouped: bool
+
+    @property
+    def recompute(self) -> Recomputation | None:
+        """What is not kept; None where everything is."""
+        return self.course.recompute
+
+    @property
+    def recomputed_macs(self) -> int:
+        """Multiply-accumulates of a step that are done again."""
+        groups = self.course.groups
+        return self.timeline.macs * sum(groups) // groups[0]
 
     @property
     def recomputed(self) -> tuple[str, ...]:
@@ -58,9 +74,12 @@ class Fitted:
 
     def __str__(self) -> str:
         """A line for people."""
-        if self.recompute is None:
+        if self.recompute is None and not self.regrouped:
             return f"{in_words(self.peak)} at the peak, with everything kept"
-        again = []
+        again = [f"{plural(self.course.groups[0], 'picture')} at a time"] if self.regrouped else []
+        beside = f"{in_words(self.peak)} at the peak instead of {in_words(self.without)}; "
+        if self.recompute is None:
+            return beside + ", ".join(again)
         if self.recomputed:
             again.append(
                 f"{plural(len(self.recomputed), 'value')} computed again, {self.share:.1%} more MACs"
@@ -68,7 +87,7 @@ class Fitted:
         if self.recompute.columns:
             again.append(f"the windows of {plural(len(self.recompute.columns), 'kernel')} copied again")
         again = again or ["nothing computed again, borders cleared again"]
-        return f"{in_words(self.peak)} at the peak instead of {in_words(self.without)}; {', '.join(again)}"
+        return beside + ", ".join(again)
 
 
 class MemoryLimit:
@@ -87,13 +106,13 @@ class MemoryLimit:
         self.graph, self.limit, self.kind = graph, limit, kind
         self._found: dict[tuple[int, ...], Fitted] = {}
 
-    def __call__(self, shape: tuple[int, ...]) -> Recomputation | None:
-        """What a step on an input of this shape does not keep.
+    def __call__(self, shape: tuple[int, ...]) -> Course:
+        """How a step on a batch of this shape is taken.
 
         Raises:
             DiagnosticError: E505, no plan takes so little, or none can be predicted.
         """
-        return self.fitted(shape).recompute
+        return self.fitted(shape).course
 
     def fitted(self, shape: tuple[int, ...]) -> Fitted:
         """The plan for an input of this shape, and what it takes.
@@ -106,18 +125,22 @@ class MemoryLimit:
         return self._found[shape]
 
     def _fit(self, shape: tuple[int, ...]) -> Fitted:
+        peaks: dict[Course, int] = {}
+
+        def exact(course: Course) -> int:
+            if course not in peaks:
+                peaks[course] = self._peak(shape, course)
+            return peaks[course]
+
+        usual = course = Course(division.groups(self.graph, shape))
+        while exact(course) > self.limit and division.divisible(self.graph) and len(course.groups) < shape[0]:
+            course = Course(division.smaller_groups(course.groups))
         engine = OptimizedEngine(self.graph, kind=self.kind, place=torch.device("meta"))
-        instance = engine.instance(shape, backward=True, input_gradient=False)
-        peaks: dict[Recomputation | None, int] = {}
-
-        def exact(choice: Recomputation | None) -> int:
-            if choice not in peaks:
-                peaks[choice] = self._peak(shape, choice)
-            return peaks[choice]
-
+        first, *_ = course.shapes(shape)
+        instance = engine.instance(first, backward=True, input_gradient=False)
         search = Search(
             program=instance.program, wanted=instance.wanted, demands=tuple(_demands(instance)),
-            columns=_columns(instance), exact=exact,
+            columns=_columns(instance), exact=lambda choice: exact(course._replace(recompute=choice)),
         )  # fmt: skip
         try:
             found = search.run(self.limit)
@@ -130,13 +153,16 @@ class MemoryLimit:
                 help="raise --memory-limit, or take smaller pictures or a smaller batch (data.patch,"
                 " train.batch_size)",
             ) from None
-        timeline = Timeline(instance.program, instance.wanted, found)
-        return Fitted(recompute=found, timeline=timeline, peak=exact(found), without=exact(None))
+        chosen = course._replace(recompute=found)
+        return Fitted(
+            course=chosen, timeline=Timeline(instance.program, instance.wanted, found), peak=exact(chosen),
+            without=exact(usual), regrouped=course != usual,
+        )  # fmt: skip
 
-    def _peak(self, shape: tuple[int, ...], choice: Recomputation | None) -> int:
+    def _peak(self, shape: tuple[int, ...], course: Course) -> int:
         from n2nspec.oracle.footprint import optimized_bytes  # which runs this engine on no numbers
 
-        found = optimized_bytes(self.graph, shape, training=True, recompute=choice)
+        found = optimized_bytes(self.graph, shape, training=True, course=course)
         if found is None:
             raise fail(
                 "E505",

@@ -4,7 +4,7 @@ Small operators gain little from a second core, as both meet after each of them;
 step. The same kernels run on the parts wherever they run, so what a step computes does not depend on it.
 """
 
-from n2nspec.runtime.split.shares import Shares, default_processes, divisible
+from n2nspec.runtime.split.shares import Shares, default_processes
 from n2nspec.runtime.split.team import Team
 
-__all__ = ["Shares", "Team", "default_processes", "divisible"]
+__all__ = ["Shares", "Team", "default_processes"]

@@ -13,7 +13,7 @@ import select
 from time import perf_counter
 from typing import Any
 
-__all__ = ["Channel"]
+__all__ = ["PATIENCE", "Channel"]
 
 PATIENCE = 0.02
 """Seconds of looking: longer than from step to step, far shorter than a look at held-out pictures."""

@@ -1,23 +1,25 @@
 """The other process: takes steps on its part of each batch until nobody asks any more.
 
-In: lines of JSON on standard input. The first has the spec, the dtype and the shared memory of parameters and
-gradients; each further one a part of a batch, by its shape and where its numbers stand. Out: for each line
-one on standard output, when it is done.
+In: lines of JSON on standard input. The first has the spec, the engine, the dtype and the shared memory of
+parameters and gradients. Each further one asks for one thing: to make ready for parts of some shape, for a
+part of a batch, by its shape and where its numbers stand, for another like it, or how much memory that takes.
+Out: for each line one on standard output, when it is done.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from n2nspec._lazy import torch
-from n2nspec.compiler.lowering import Lowering
-from n2nspec.graph import ShapedGraph, analyse
+from n2nspec.graph import analyse
 from n2nspec.layers._base import Mode
+from n2nspec.runtime.engines import make_engine
 from n2nspec.runtime.flat import FlatTensors, parameter_layout
-from n2nspec.runtime.optimized import OptimizedEngine
+from n2nspec.runtime.optimized import OptimizedEngine, Way
 from n2nspec.runtime.split.channel import Channel
-from n2nspec.runtime.split.memory import Shared
+from n2nspec.runtime.split.memory import Shared, batch_tensors
 from n2nspec.spec import load
 
 __all__ = ["main"]
@@ -34,51 +36,75 @@ def main() -> None:
     if job is None:
         return
     torch.set_num_threads(job["threads"])
-    helper = Helper(
-        analyse(load(job["spec"])),
-        {"float32": torch.float32, "float64": torch.float64}[job["dtype"]],
-        job["memory"],
-    )
+    helper = Helper(job)
     channel.say({"ready": True})
     while (job := channel.hear()) is not None:
-        channel.say(helper.step(job))
+        channel.say({"number": job["number"], **helper.answer(job)})
 
 
 class Helper:
     """Steps on shared memory: parameters, then gradients."""
 
-    def __init__(self, graph: ShapedGraph, kind: Any, memory: str) -> None:
-        self.kind = kind
-        self.loss = graph.spec.train.loss
+    def __init__(self, job: dict[str, Any]) -> None:
+        graph = analyse(load(job["spec"]))
+        self.kind = {"float32": torch.float32, "float64": torch.float64}[job["dtype"]]
+        self.loss, self.mode = graph.spec.train.loss, Mode(True, None)
         place = torch.device("cpu")
-        self.engine = OptimizedEngine(graph, kind=kind, place=place)
+        engine = make_engine(job["engine"], graph, self.kind, place, job["precision"])
+        assert isinstance(engine, OptimizedEngine)
+        self.engine = engine
         shapes, order, _ = parameter_layout(graph)
-        self.parameters = FlatTensors(shapes, order, kind=kind, place=place)
-        self.gradients = FlatTensors(shapes, order, kind=kind, place=place)
+        self.parameters = FlatTensors(shapes, order, kind=self.kind, place=place)
+        self.gradients = FlatTensors(shapes, order, kind=self.kind, place=place)
         size = self.parameters.flat.numel()
-        shared = Shared(2 * size * kind.itemsize, memory)
-        self.parameters.move(shared.tensor((size,), kind))
-        self.gradients.move(shared.tensor((size,), kind, size * kind.itemsize))
+        shared = Shared(2 * size * self.kind.itemsize, job["memory"])
+        self.parameters.move(shared.tensor((size,), self.kind))
+        self.gradients.move(shared.tensor((size,), self.kind, size * self.kind.itemsize))
         self.tensors = {node.name: self.parameters.by_node[node.owner] for node in graph.nodes}
         self.batch: Shared | None = None
+        self.step: Callable[[], float] = lambda: 0.0
 
-    def step(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The loss of a part, whose gradients then stand in the shared memory."""
+    def answer(self, job: dict[str, Any]) -> dict[str, Any]:
+        """What was asked for."""
+        match job["do"]:
+            case "prepare":
+                return self.prepare(job)
+            case "measure":
+                return self.measure()
+            case "step":
+                self.take(job)
+        return {"loss": self.step()}
+
+    def prepare(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Kernels for parts of a shape, which may take a while; a fault, if there can be none."""
+        lowerings = tuple((tuple(shape), *rest) for shape, *rest in job["lowerings"])
+        way = Way(compiled=job["compiled"], lowerings=lowerings)
+        try:
+            self.engine.follow(way, tuple(job["x"]), self.loss.model_copy(update=job["loss"]), self.mode)
+        except RuntimeError as error:
+            return {"fault": str(error)}
+        return {}
+
+    def take(self, job: dict[str, Any]) -> None:
+        """From now on `step` gives the loss of such a part, and its gradients stand in the shared memory."""
         if "memory" in job:
             self.batch = Shared(job["bytes"], job["memory"])
-        if "lowerings" in job:
-            self.engine.chosen[tuple(job["x"])] = {
-                (name, index): Lowering(forward=forward, backward=backward)
-                for name, index, forward, backward in job["lowerings"]
-            }
         assert self.batch is not None
-        x = self.batch.tensor(tuple(job["x"]), self.kind)
-        target = self.batch.tensor(tuple(job["target"]), self.kind, x.nbytes)
-        self.gradients.flat.zero_()
-        loss = self.loss.model_copy(update=job["loss"])
-        value, _ = self.engine.step(self.tensors, x, target, loss, Mode(True, None), self.gradients.by_node)
-        return {
-            "number": job["number"],
-            "loss": float(value),
-            "bytes": x.nbytes + target.nbytes + self.engine.bytes,
-        }
+        x, target = batch_tensors(
+            self.batch, tuple(job["x"]), tuple(job["target"]), self.kind, channels_last=job["compiled"]
+        )
+        loss, weight = self.loss.model_copy(update=job["loss"]), job["weight"]
+
+        def step() -> float:
+            self.gradients.flat.zero_()
+            return self.engine.part(
+                self.parameters, self.tensors, x, target, loss, self.mode, self.gradients, weight
+            )
+
+        self.step = step
+
+    def measure(self) -> dict[str, Any]:
+        """Bytes that a step takes here besides the shared memory."""
+        from n2nspec.oracle.limits import peak_bytes  # which brings torch's profiler
+
+        return {"bytes": self.engine.bytes + peak_bytes(lambda: self.step, torch.device("cpu"))}

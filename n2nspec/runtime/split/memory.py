@@ -18,7 +18,7 @@ from n2nspec._lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor, dtype
 
-__all__ = ["Shared"]
+__all__ = ["Shared", "batch_tensors"]
 
 IN_MEMORY = Path("/dev/shm")
 
@@ -44,6 +44,17 @@ class Shared:
         """Takes the name away; whoever has mapped it keeps the memory."""
         with suppress(OSError):
             os.unlink(self.path)
+
+
+def batch_tensors(
+    shared: Shared, x: tuple[int, ...], target: tuple[int, ...], kind: dtype, *, channels_last: bool
+) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of these shapes, one after the other; targets, if so, in the order (N, H, W, C)."""
+    start = prod(x) * kind.itemsize
+    if not channels_last or len(target) != 4:
+        return shared.tensor(x, kind), shared.tensor(target, kind, start)
+    n, c, h, w = target
+    return shared.tensor(x, kind), shared.tensor((n, h, w, c), kind, start).movedim(-1, 1)
 
 
 def _reserved(nbytes: int) -> str:

@@ -1,8 +1,9 @@
 """A step on several processes: this one and its helpers.
 
 In: parameters, a batch, how it is divided. Out: the loss, and the gradients of the whole batch. A helper is
-started when the first step needs it and takes some seconds to be there; until then, and should it ever go
-away, its part is computed here, one after the other, with the same result.
+started when the first step needs it, and takes some seconds to be there and to make ready for parts of a new
+shape; until then, and should it ever go away, its part is computed here, one after the other, with the same
+result.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import accumulate
+from math import prod
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,9 @@ from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import Mode
 from n2nspec.losses import LossSpec
 from n2nspec.runtime.flat import FlatTensors
-from n2nspec.runtime.optimized import OptimizedEngine
-from n2nspec.runtime.split.channel import Channel
-from n2nspec.runtime.split.memory import Shared
+from n2nspec.runtime.optimized import OptimizedEngine, Way, grouped
+from n2nspec.runtime.split.channel import PATIENCE, Channel
+from n2nspec.runtime.split.memory import Shared, batch_tensors
 from n2nspec.runtime.split.shares import Shares
 from n2nspec.spec import to_document
 
@@ -50,20 +51,24 @@ class Team:
     Args:
         fresh: makes tensors in the layout of the parameters.
         processes: with this one.
+        precision: of the engine's steps, as `train.precision` has it.
     """
 
     def __init__(
-        self, graph: ShapedGraph, engine: OptimizedEngine, fresh: Callable[[], FlatTensors], processes: int
-    ) -> None:
+        self, graph: ShapedGraph, engine: OptimizedEngine, fresh: Callable[[], FlatTensors], processes: int,
+        precision: str,
+    ) -> None:  # fmt: skip
         self.shares = Shares(graph=graph, processes=processes)
         self._graph, self._engine, self._fresh = graph, engine, fresh
+        self._precision = precision
         self._helpers: list[_Helper] = []
-        self._parts: list[FlatTensors] = []
+        self._spare: FlatTensors | None = None
+        """The gradients of a part whose helper is not there."""
         self._threads = max(1, torch.get_num_threads() // processes)
 
     def __getstate__(self) -> dict[str, object]:
         """A copy has helpers of its own."""
-        return {**self.__dict__, "_helpers": [], "_parts": []}
+        return {**self.__dict__, "_helpers": [], "_spare": None}
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
@@ -79,12 +84,21 @@ class Team:
             if helper.fault
         )
 
-    def wait(self, shape: tuple[int, ...], seconds: float = 60.0) -> None:
-        """Until the helpers for batches of this shape are there, or so long."""
-        self._grow(len(self.shares(shape)) - 1)
+    def wait(self, shape: tuple[int, ...], seconds: float = 120.0) -> None:
+        """Until the helpers for batches of this shape are there and ready, or so long."""
         until = monotonic() + seconds
-        for helper in self._helpers:
-            helper.started.wait(max(0.0, until - monotonic()))
+        shapes = self._shapes(shape)
+        self._grow(len(shapes) - 1)
+        loss = self._graph.spec.train.loss.at(0.0)
+        with self.at_work(shape):
+            ways = self._engine.prepare(shapes, loss, Mode(True, None))
+        for helper, part, way in zip(self._helpers, shapes[1:], ways[1:], strict=False):
+            while not helper.ready(part, loss, way) and not helper.fault:
+                if not helper.idle.wait(until - monotonic()):
+                    return
+
+    def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        return [(size, *shape[1:]) for size in self.shares(shape)]
 
     @contextmanager
     def at_work(self, shape: tuple[int, ...]) -> Iterator[None]:
@@ -102,10 +116,9 @@ class Team:
         finally:
             torch.set_num_threads(before)
 
-    @property
-    def bytes(self) -> int:
-        """What the helpers' steps take, and what is shared with them."""
-        return sum(helper.bytes for helper in self._helpers)
+    def measure(self) -> int:
+        """Bytes that the helpers' steps take, and that are shared with them; runs those of the last batch."""
+        return sum(helper.measure() for helper in self._helpers)
 
     def step(
         self, parameters: FlatTensors, tensors: Any, x: Tensor, target: Tensor, loss: LossSpec, mode: Mode,
@@ -113,42 +126,56 @@ class Team:
     ) -> float:  # fmt: skip
         """The loss of the batch; its gradients are put into `gradients`."""
         sizes = self.shares(tuple(x.shape))
-        weights = [size / len(x) if loss.reduction == "mean" else 1.0 for size in sizes]
-        ends = accumulate(sizes)
-        batches = [
-            (x[end - size : end], target[end - size : end]) for size, end in zip(sizes, ends, strict=True)
-        ]
-        for size in dict.fromkeys(sizes):  # measured, if at all, while nobody else is at work
-            self._engine.lowerings((size, *x.shape[1:]))
+        # measured or compiled, if need be, while nobody else is at work
+        ways = self._engine.prepare(self._shapes(tuple(x.shape)), loss, mode)
         self._grow(len(sizes) - 1)
+        first, *others = grouped(x, target, sizes, loss)
         asked = [
-            helper.ask(parameters, *batch, loss, self._engine)
-            for helper, batch in zip(self._helpers, batches[1:], strict=False)
+            helper.ask(parameters, *part, loss, way)
+            for helper, part, way in zip(self._helpers, others, ways[1:], strict=False)
         ]
         gradients.flat.zero_()
-        total = weights[0] * self._alone(tensors, batches[0], loss, mode, gradients)
-        gradients.flat.mul_(weights[0])
-        for index, (weight, batch) in enumerate(zip(weights[1:], batches[1:], strict=True)):
-            part = self._parts[index]
-            value = self._helpers[index].answer(part) if asked[index] else None
-            if value is None:
-                part.flat.zero_()
-                value = self._alone(tensors, batch, loss, mode, part)
-            total += weight * value
-            gradients.flat.add_(part.flat, alpha=weight)
+        total = first[2] * self._alone(parameters, tensors, first, loss, mode, gradients)
+        for index, part in enumerate(others):
+            helper = self._helpers[index]
+            value = helper.answer() if asked[index] else None
+            if value is not None:
+                gradients.flat.add_(helper.gradients)
+            else:
+                value = self._instead(parameters, tensors, part, loss, mode, gradients)
+            total += part[2] * value
         return total
 
     def _alone(
-        self, tensors: Any, batch: tuple[Tensor, Tensor], loss: LossSpec, mode: Mode, into: FlatTensors
-    ) -> float:
-        value, _ = self._engine.step(tensors, *batch, loss, mode, into.by_node)
-        return float(value)
+        self, parameters: FlatTensors, tensors: Any, part: tuple[Tensor, Tensor, float], loss: LossSpec,
+        mode: Mode, into: FlatTensors,
+    ) -> float:  # fmt: skip
+        x, target, weight = part
+        return self._engine.part(parameters, tensors, x, target, loss, mode, into, weight)
+
+    def _instead(
+        self, parameters: FlatTensors, tensors: Any, part: tuple[Tensor, Tensor, float], loss: LossSpec,
+        mode: Mode, into: FlatTensors,
+    ) -> float:  # fmt: skip
+        """What a helper would have computed, rounded alike: its sums begin at zero."""
+        if self._spare is None:
+            with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
+                self._spare = self._fresh()
+        self._spare.flat.zero_()
+        value = self._alone(parameters, tensors, part, loss, mode, self._spare)
+        into.flat.add_(self._spare.flat)
+        return value
 
     def _grow(self, helpers: int) -> None:
+        if len(self._helpers) >= helpers:
+            return
         with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
             while len(self._helpers) < helpers:
-                self._helpers.append(_Helper(self._graph, self._fresh().flat, self._threads))
-                self._parts.append(self._fresh())
+                self._helpers.append(
+                    _Helper(
+                        self._graph, self._engine.name, self._precision, self._fresh().flat, self._threads
+                    )
+                )
 
 
 class _Helper:
@@ -158,98 +185,148 @@ class _Helper:
         flat: a tensor like that of all parameters.
     """
 
-    def __init__(self, graph: ShapedGraph, flat: Tensor, threads: int) -> None:
-        self.bytes = 2 * flat.nbytes
+    def __init__(self, graph: ShapedGraph, engine: str, precision: str, flat: Tensor, threads: int) -> None:
         self.fault = ""
-        self.started = threading.Event()
-        """Set once it is there, or will not come."""
+        self.idle = threading.Event()
+        """Set while it can take part in a step: it is there and makes ready for nothing; or will not come."""
         self._asked = 0
-        self._ready = False
+        self._ready: dict[tuple[int, ...], tuple[LossSpec | None, Way]] = {}
         self._batch: Shared | None = None
-        self._shapes: set[tuple[int, ...]] = set()
+        self._last: tuple[object, ...] = ()
+        """What the newest part was, besides its numbers."""
         try:
             shared = Shared(2 * flat.nbytes)
             self._process = _started(threads)
         except OSError as error:
             self.fault = str(error)
-            self.started.set()
+            self.idle.set()
             return
         weakref.finalize(self, _end, self._process, shared, os.getpid())
         self._weights = shared.tensor(tuple(flat.shape), flat.dtype)
-        self._gradients = shared.tensor(tuple(flat.shape), flat.dtype, flat.nbytes)
+        self.gradients = shared.tensor(tuple(flat.shape), flat.dtype, flat.nbytes)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._channel = Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
         document = {key: value for key, value in to_document(graph.spec).items() if key != "data"}
         kind = str(flat.dtype).removeprefix("torch.")
-        job = {"spec": document, "dtype": kind, "threads": threads, "memory": shared.path}
+        job = {
+            "spec": document, "engine": engine, "precision": precision, "dtype": kind, "threads": threads,
+            "memory": shared.path,
+        }  # fmt: skip
         threading.Thread(target=self._introduce, args=(job, shared), daemon=True).start()
 
     def _introduce(self, job: dict[str, Any], shared: Shared) -> None:
         """Tells the helper what it is for, and waits until it is there, while the steps go on."""
         try:
             self._channel.say(job)
-            self._ready = self._channel.hear(patience=0) is not None
-            self.fault = "" if self._ready else "it did not start"
+            if self._channel.hear(patience=0) is None:
+                self.fault = "it did not start"
         except (OSError, ValueError) as error:
             self.fault = str(error)
         shared.unlink()
-        self.started.set()
+        self.idle.set()
+
+    def ready(self, shape: tuple[int, ...], loss: LossSpec, way: Way) -> bool:
+        """Whether it computes parts of this shape in this way; if not, it begins to make ready for them."""
+        if self.fault or not self.idle.is_set():
+            return False
+        known = loss if way.compiled else None, way
+        if self._ready.get(shape) == known:
+            return True
+        self.idle.clear()
+        job = {
+            "do": "prepare", "x": shape, "loss": _fields(loss), "compiled": way.compiled,
+            "lowerings": way.lowerings,
+        }  # fmt: skip
+        threading.Thread(target=self._make_ready, args=(job, shape, known), daemon=True).start()
+        return False
+
+    def _make_ready(
+        self, job: dict[str, Any], shape: tuple[int, ...], known: tuple[LossSpec | None, Way]
+    ) -> None:
+        """While the steps go on without it."""
+        try:
+            self._say(job)
+            self.fault = self._hear(patience=0).get("fault", "")
+        except (OSError, ValueError) as error:
+            self.fault = str(error)
+        self._ready[shape] = known
+        self.idle.set()
 
     def ask(
-        self, parameters: FlatTensors, x: Tensor, target: Tensor, loss: LossSpec, engine: OptimizedEngine
+        self, parameters: FlatTensors, x: Tensor, target: Tensor, weight: float, loss: LossSpec, way: Way
     ) -> bool:
-        """Has a part computed as this engine would; False where it has to be computed here."""
-        if not self._ready or self.fault:
-            return False
-        self._asked += 1
-        job: dict[str, Any] = {
-            "number": self._asked, "x": tuple(x.shape), "target": tuple(target.shape),
-            "loss": loss.model_dump(exclude={"type"}),
-        }  # fmt: skip
+        """Has a part computed, whose loss counts so much; False where it has to be computed here."""
         shape = tuple(x.shape)
-        if shape not in self._shapes:
-            self._shapes.add(shape)
-            job["lowerings"] = [
-                [name, index, way.forward, way.backward]
-                for (name, index), way in engine.lowerings(shape).items()
-            ]
-        size = x.nbytes + target.nbytes
+        if not self.ready(shape, loss, way):
+            return False
+        what = shape, tuple(target.shape), weight, way.compiled, loss
         try:
-            if self._batch is None or self._batch.nbytes < size:
-                self._batch = Shared(size)
-                self.bytes = 2 * self._weights.nbytes + size
-                job |= {"memory": self._batch.path, "bytes": size}
-            self._batch.tensor(tuple(x.shape), x.dtype).copy_(x)
-            self._batch.tensor(tuple(target.shape), x.dtype, x.nbytes).copy_(target)
+            job = {"do": "again"} if what == self._last else self._new(what)
+            for shared, tensor in zip(self._places, (x, target), strict=True):
+                shared.copy_(tensor)
             self._weights.copy_(parameters.flat)
-            self._channel.say(job)
+            self._say(job)
         except OSError as error:
             self.fault = str(error)
             return False
+        self._last = what
         return True
 
-    def answer(self, into: FlatTensors) -> float | None:
-        """The loss of the part asked for last; its gradients are put into `into`. None where it failed."""
+    def _new(self, what: tuple[Any, ...]) -> dict[str, Any]:
+        """The words for another part than the newest, and places for its numbers."""
+        shape, target, weight, compiled, loss = what
+        job = {
+            "do": "step", "x": shape, "target": target, "weight": weight, "loss": _fields(loss),
+            "compiled": compiled,
+        }  # fmt: skip
+        kind = self._weights.dtype
+        size = (prod(shape) + prod(target)) * kind.itemsize
+        if self._batch is None or self._batch.nbytes < size:
+            self._batch = Shared(size)
+            job |= {"memory": self._batch.path, "bytes": size}
+        self._places = batch_tensors(self._batch, shape, target, kind, channels_last=compiled)
+        return job
+
+    def answer(self) -> float | None:
+        """The loss of the part asked for last, whose gradients are in `gradients`; None where it failed."""
         try:
-            answer = self._hear()
-            while answer["number"] != self._asked:  # of a step that was interrupted
-                answer = self._hear()
+            return float(self._hear()["loss"])
         except (OSError, ValueError) as error:
             self.fault = str(error)
             return None
         finally:
             if self._batch is not None:
                 self._batch.unlink()
-        into.flat.copy_(self._gradients)
-        self.bytes = max(self.bytes, 2 * self._weights.nbytes + answer["bytes"])
-        return float(answer["loss"])
 
-    def _hear(self) -> dict[str, Any]:
-        answer = self._channel.hear()
-        if answer is None:
-            raise OSError(f"it ended with exit code {self._process.wait()}")
-        return answer
+    def measure(self) -> int:
+        """Bytes that the last part takes there, and that are shared; the latter only, if it cannot say."""
+        if not self._last or self.fault or self._batch is None:
+            return 0
+        shared = self._weights.nbytes + self.gradients.nbytes + self._batch.nbytes
+        try:
+            self._say({"do": "measure"})
+            return shared + int(self._hear(patience=0)["bytes"])
+        except (OSError, ValueError) as error:
+            self.fault = str(error)
+            return shared
+
+    def _say(self, job: dict[str, Any]) -> None:
+        self._asked += 1
+        self._channel.say(job | {"number": self._asked})
+
+    def _hear(self, *, patience: float = PATIENCE) -> dict[str, Any]:
+        """The answer to what was said last."""
+        while True:
+            answer = self._channel.hear(patience=patience)
+            if answer is None:
+                raise OSError(f"it ended with exit code {self._process.wait()}")
+            if answer["number"] == self._asked:  # not of a step that was interrupted
+                return answer
+
+
+def _fields(loss: LossSpec) -> dict[str, Any]:
+    return loss.model_dump(exclude={"type"})
 
 
 def _started(threads: int) -> subprocess.Popen[bytes]:
