@@ -51,6 +51,8 @@ LONG = 0.1
 """Seconds of a step from which on caches that others have used make no difference."""
 SETTLED = 0.02
 """Seconds until threads that others' operators ran on have stopped looking for more, which takes a core."""
+BLOCK, NOISE = 8, 0.1
+"""Pixels of a block of one colour, and the standard deviation of the noise on it."""
 NOT_REACHED = "interrupted before it was measured"
 
 
@@ -189,8 +191,9 @@ def bench(
     place, kind, seed = model.device, model.dtype, graph.spec.train.seed
     steps = optimise(program(graph, shape))
     generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(shape, generator=generator, dtype=kind).to(place)
-    target = torch.rand(steps.shapes[steps.output], generator=generator, dtype=kind).to(place)
+    x, target = (
+        pictures.to(place) for pictures in noisy_pairs(shape, steps.shapes[steps.output], generator, kind)
+    )
     contest = Contest(
         graph=graph, state=model.state_dict(), seed=seed, x=x, target=None if inference else target,
         memory_limit=memory_limit, processes=processes, deterministic=deterministic,
@@ -233,6 +236,22 @@ def bench(
         limit=run.found,
         environment=environment(place),
     )
+
+
+def noisy_pairs(
+    shape: tuple[int, ...], target: tuple[int, ...], generator: torch.Generator, kind: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """A batch as in a training: blocks of colour, twice with noise of its own, within 0 and 1.
+
+    From noise alone a network learns nothing but its mean, and most of its units die. Targets of another
+    shape are noise.
+    """
+    clean = torch.rand((*shape[:-2], *(-(-size // BLOCK) for size in shape[-2:])), generator=generator)
+    for axis in (-2, -1):
+        clean = clean.repeat_interleave(BLOCK, axis).narrow(axis, 0, shape[axis])
+    noise = [torch.randn(shape, generator=generator) for _ in range(2)]
+    x, twin = ((clean + NOISE * grains).clamp(0, 1).to(kind) for grains in noise)
+    return x, twin if target == shape else torch.rand(target, generator=generator, dtype=kind)
 
 
 def _check_conditions(graph: ShapedGraph, shape: tuple[int, ...], *, training: bool) -> None:

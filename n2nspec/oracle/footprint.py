@@ -27,7 +27,7 @@ from n2nspec.layers._base import EVALUATION, Mode
 from n2nspec.losses import HuberSpec
 from n2nspec.oracle.fusion import peak
 from n2nspec.oracle.recording import recorded
-from n2nspec.runtime.compiled.engine import CompiledEngine, channels_last
+from n2nspec.runtime.compiled.engine import CompiledEngine
 from n2nspec.runtime.optimized import Course, OptimizedEngine
 
 __all__ = ["compiled_bytes", "optimized_bytes"]
@@ -117,9 +117,9 @@ def _compiled(graph: ShapedGraph, shape: tuple[int, ...], engine: CompiledEngine
     groups = engine.course(shape).groups
     if len(groups) > 1:
         given = _Given.make(graph, (groups[0], *shape[1:]))
-    x, target = given.x, channels_last(given.target)
+    step = engine.training_step(tuple(given.x.shape), train.loss.at(0.0), train.optimizer, Mode(True))
+    x, target = step.laid(given.x, given.target)
     copied = target.nbytes if target is not given.target else 0
-    step = engine.training_step(tuple(x.shape), train.loss.at(0.0), train.optimizer, Mode(True))
     size = sum(prod(parameter) for own in step.shapes.values() for parameter in own.values())
     parameters = x.new_empty(size)
     if len(groups) > 1:
@@ -128,7 +128,7 @@ def _compiled(graph: ShapedGraph, shape: tuple[int, ...], engine: CompiledEngine
     state = train.optimizer.init_state(parameters)
     factors = x.new_empty(len(train.optimizer.factors(1)), dtype=torch.float64)
     buffers = {node: own for node, own in given.buffers.items() if own}
-    found = recorded(lambda: tree_leaves(tuple(step(parameters, state, buffers, x, target, factors))))
+    found = recorded(lambda: tree_leaves(tuple(step(parameters, x, target, state, buffers, factors))))
     return held + copied + peak(found)
 
 

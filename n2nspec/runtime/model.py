@@ -20,6 +20,7 @@ from n2nspec.layers._base import EVALUATION, Mode
 from n2nspec.layers._module import check_state, version
 from n2nspec.layers.initialisation import initialise
 from n2nspec.runtime.compiled import CompiledEngine, in_full
+from n2nspec.runtime.denormals import denormals_are_zero
 from n2nspec.runtime.engines import make_engine
 from n2nspec.runtime.flat import FlatTensors, named, parameter_layout
 from n2nspec.runtime.optimized import MemoryLimit, OptimizedEngine
@@ -224,7 +225,8 @@ class Model:
             value = float(loss)
         self._steps += 1
         flat, gradient = self._params.flat[: self._trained], self._grads.flat[: self._trained]
-        self.spec.train.optimizer.update(flat, gradient, self._optimizer_state, self._steps)
+        with denormals_are_zero():
+            self.spec.train.optimizer.update(flat, gradient, self._optimizer_state, self._steps)
         return value
 
     def _whole_step(self, x: Tensor, target: Tensor) -> Tensor | None:

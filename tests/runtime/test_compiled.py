@@ -46,7 +46,7 @@ class Plain:
 
     def __call__(self, step: Any, arguments: tuple[Any, ...], *, cuda_graphs: bool) -> Callable[..., Any]:
         assert not cuda_graphs
-        self.shapes.append(tuple(arguments[3].shape))
+        self.shapes.append(tuple(arguments[1].shape))
         return step
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from n2nspec.runtime.optimized import OptimizedEngine, Way, grouped
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
-__all__ = ["CompiledEngine", "channels_last"]
+__all__ = ["CompiledEngine"]
 
 Shape = tuple[int, ...]
 Tensors = Mapping[str, Mapping[str, "Tensor"]]
@@ -113,11 +114,12 @@ class CompiledEngine(OptimizedEngine):
         with torch.inference_mode(False), torch.no_grad():
             factors = torch.tensor(optimizer.factors(step), dtype=torch.float64, device=self._place)
             kept = {node: own for node, own in buffers.items() if own}
-            arguments = parameters, state, kept, x.contiguous(), channels_last(target), factors
+            arguments = parameters, x, target, state, kept, factors
             if key in self._functions:
                 result = self._functions[key](*arguments)
             else:
-                made = self._first_call(lambda: self.training_step(shape, loss, optimizer, mode), arguments)
+                make = partial(self.training_step, shape, loss, optimizer, mode)
+                made = self._first_call(make, lambda step: step, *arguments)
                 if made is None:
                     return None
                 self._functions[key], result = made
@@ -166,13 +168,13 @@ class CompiledEngine(OptimizedEngine):
         """Whether there is a compiled function for groups of this shape."""
         key = shape, loss
         if key not in self._functions and self.compiles:
-            optimizer, written = self._graph.spec.train.optimizer, program(self._graph, shape)
+            written = program(self._graph, shape)
+            make = partial(self.training_step, shape, loss, self._graph.spec.train.optimizer, mode)
             with torch.inference_mode(False), torch.no_grad():
                 x = torch.zeros(shape, dtype=self._kind, device=self._place)
-                target = channels_last(x.new_zeros(written.shapes[written.output]))
-                arguments = x.new_zeros(self._trained), x, target, x.new_ones(())
+                target = x.new_zeros(written.shapes[written.output])
                 made = self._first_call(
-                    lambda: self.training_step(shape, loss, optimizer, mode).part, arguments
+                    make, lambda step: step.part, x.new_zeros(self._trained), x, target, x.new_ones(())
                 )
             if made is not None:
                 self._functions[key], _ = made
@@ -203,10 +205,10 @@ class CompiledEngine(OptimizedEngine):
         with torch.inference_mode(False), torch.no_grad():
             into = gradients.flat[: self._trained]
             for pictures, wanted, share in grouped(x, target, self.course(shape).groups, loss):
+                slope = into.new_full((), weight * share)
                 value, gradient = functions[len(pictures)](
-                    parameters.flat[: self._trained], pictures.contiguous(), channels_last(wanted),
-                    into.new_full((), weight * share),
-                )  # fmt: skip
+                    parameters.flat[: self._trained], pictures, wanted, slope
+                )
                 into.add_(gradient)
                 total += share * float(value)
         return total
@@ -220,9 +222,10 @@ class CompiledEngine(OptimizedEngine):
         return key in self._wanted
 
     def _first_call(
-        self, make: Callable[[], Callable[..., Any]], arguments: tuple[Any, ...]
-    ) -> tuple[Callable[..., Any], Any] | None:
-        """What is made, compiled, and its result; None after giving up.
+        self, make: Callable[[], TrainingStep], wanted: Callable[[TrainingStep], Callable[..., Any]],
+        parameters: Tensor, x: Tensor, target: Tensor, *more: Any,
+    ) -> tuple[Callable[..., Any], Any] | None:  # fmt: skip
+        """What is `wanted` of a step, compiled, and its result; None after giving up.
 
         Tries again where a run that was killed had left half a library.
         """
@@ -233,8 +236,10 @@ class CompiledEngine(OptimizedEngine):
                 try:
                     keep_results()
                     remove_leftovers()
-                    function = compiled(make(), arguments, cuda_graphs=self._place.type == "cuda")
-                    return function, function(*arguments)
+                    step = make()
+                    given = parameters, *step.laid(x, target), *more
+                    run = compiled(wanted(step), given, cuda_graphs=self._place.type == "cuda")
+                    return partial(_laid_out, run, step), run(*given)
                 except Exception as error:  # of many kinds, from torch, the C++ compiler and the layers
                     if memory_fault(error) is not None:
                         raise
@@ -259,12 +264,10 @@ def _first_line(error: BaseException) -> str:
     return (str(inner).strip().splitlines() or [type(inner).__name__])[0]
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """`x` in the order of memory that the step's own values have: numbers that meet stand in one order.
-
-    The input is read once, for its windows, which are copied from any order.
-    """
-    return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
+def _laid_out(
+    run: Callable[..., Any], step: TrainingStep, parameters: Tensor, x: Tensor, target: Tensor, *more: Any
+) -> Any:
+    return run(parameters, *step.laid(x, target), *more)
 
 
 def _hindrance(graph: ShapedGraph) -> tuple[str, str]:

@@ -91,8 +91,17 @@ class TrainingStep:
         assert isinstance(op, LayerOp)
         return LayerFunction(op, Needs(inputs=needs, parameters=bool(own)), self.precision.full)
 
+    def laid(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Both in the order of memory in which the step reads them.
+
+        The input is read once, for its windows, which are copied from any order; the target meets values that
+        are channels last.
+        """
+        order = torch.channels_last if target.dim() == 4 else torch.contiguous_format
+        return x.contiguous(), target.contiguous(memory_format=order)
+
     def __call__(
-        self, parameters: Tensor, state: Mapping[str, Tensor], buffers: Buffers, x: Tensor, target: Tensor,
+        self, parameters: Tensor, x: Tensor, target: Tensor, state: Mapping[str, Tensor], buffers: Buffers,
         factors: Tensor,
     ) -> Result:  # fmt: skip
         """One step from flat `parameters` and `state`; `factors` are `OptimizerSpec.factors`."""
