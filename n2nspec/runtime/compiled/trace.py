@@ -1,4 +1,4 @@
-"""A pure function as a graph of tensor operators, which `torch.compile` then takes as a whole.
+"""A pure function as a graph of tensor operators, which torch's compiler, Inductor, then takes as a whole.
 
 In: a function, and arguments for it: tensors, and mappings of them. Out: the graph, or the compiled function.
 Traced on tensors without numbers, so nothing in it can depend on those.
@@ -42,11 +42,18 @@ def traced(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Gr
 def compiled(
     function: Callable[..., Any], arguments: tuple[Any, ...], *, cuda_graphs: bool
 ) -> Callable[..., Any]:
-    """`function`, for arguments that differ from these in their numbers only."""
+    """`function`, for arguments that differ from these in their numbers only.
+
+    On the CPU Inductor is given the graph itself, and calls its kernels from C++: that `torch.compile` asks
+    at every call whether its arguments are still like the first, and calls from Python, take a tenth of a
+    small step each.
+    """
     graph, result = traced(function, arguments)
-    # on the CPU what calls the kernels is C++ as well: in Python that takes a tenth of a small step
-    how: dict[str, Any] = {"mode": "reduce-overhead"} if cuda_graphs else {"options": {"cpp_wrapper": True}}
-    run = torch.compile(graph.forward, fullgraph=True, dynamic=False, **how)
+    if cuda_graphs:
+        run = torch.compile(graph.forward, fullgraph=True, dynamic=False, mode="reduce-overhead")
+    else:
+        inductor = importlib.import_module("torch._inductor")
+        run = inductor.compile(graph, list(_tensors(arguments)), options={"cpp_wrapper": True})
     return lambda *arguments: _nested(result, iter(run(*_tensors(arguments))))
 
 
