@@ -65,6 +65,8 @@ class CompiledEngine(OptimizedEngine):
         self._optimizer: OptimizerSpec | None = None
         self._wanted: set[object] = set()
         """The kinds of batches that steps are compiled for."""
+        self._slopes: dict[float, Tensor] = {}
+        """Weights as tensors."""
         self._newest: object = None
         self._in_a_row = 0
         self._prepared: tuple[Sequence[Shape], LossSpec, list[Way]] | None = None
@@ -203,15 +205,18 @@ class CompiledEngine(OptimizedEngine):
             return super().part(parameters, tensors, x, target, loss, mode, gradients, weight)
         total = 0.0
         with torch.inference_mode(False), torch.no_grad():
-            into = gradients.flat[: self._trained]
+            trained, into = parameters.flat[: self._trained], gradients.flat[: self._trained]
             for pictures, wanted, share in grouped(x, target, self.course(shape).groups, loss):
-                slope = into.new_full((), weight * share)
-                value, gradient = functions[len(pictures)](
-                    parameters.flat[: self._trained], pictures, wanted, slope
-                )
+                slope = self._slope(weight * share)
+                value, gradient = functions[len(pictures)](trained, pictures, wanted, slope)
                 into.add_(gradient)
                 total += share * float(value)
         return total
+
+    def _slope(self, weight: float) -> Tensor:
+        if weight not in self._slopes:
+            self._slopes[weight] = torch.full((), weight, dtype=self._kind, device=self._place)
+        return self._slopes[weight]
 
     def _keeps_coming(self, key: object) -> bool:
         """Whether batches of a kind are compiled for: the first one's, and those that come on and on."""

@@ -270,6 +270,9 @@ def grouped(
     x: Tensor, target: Tensor, sizes: tuple[int, ...], loss: LossSpec
 ) -> Iterator[tuple[Tensor, Tensor, float]]:
     """Parts of a batch, of so many pictures, and what the loss of each counts in that of the whole."""
+    if len(sizes) == 1:
+        yield x, target, 1.0
+        return
     for size, end in zip(sizes, accumulate(sizes), strict=True):
         share = size / len(x) if loss.reduction == "mean" else 1.0
         yield x[end - size : end], target[end - size : end], share
