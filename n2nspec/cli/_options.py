@@ -133,11 +133,11 @@ SET = click.option(
 )
 MEMORY_LIMIT = click.option(
     "--memory-limit", type=_Bytes(), default=None,
-    help="The most that a training step may take, such as 200MiB; what does not fit is computed again.",
+    help="The most that a training step may take, such as 200MiB: fewer pictures at once, values made again.",
 )  # fmt: skip
 PROCESSES = click.option(
     "--processes", type=click.IntRange(1, 4096), default=None,
-    help="Processes among which the optimized engine divides a batch on the CPU; one a core by default.",
+    help="Processes among which a batch is divided on the CPU, except by reference; one a core by default.",
 )  # fmt: skip
 DETERMINISTIC = click.option(
     "--deterministic", is_flag=True, help="Choose nothing by measuring: the same rounding in every run."

@@ -175,7 +175,7 @@ def bench(
         threads: for torch's operators; as they are when None.
         inference: forward passes in evaluation mode instead of training steps.
         memory_limit: bytes that a training step of the optimized engine may take.
-        processes, deterministic: of the optimized engine, as in `n2nspec.compile`.
+        processes, deterministic: as in `n2nspec.compile`.
         say: told what is being done.
 
     A KeyboardInterrupt ends it early; the report has what was measured by then.

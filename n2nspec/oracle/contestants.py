@@ -47,7 +47,7 @@ class Contest:
     Attributes:
         x, target: (N, C, H, W); there is no target in inference.
         memory_limit: bytes that a step of the optimized engine may take.
-        processes, deterministic: of the optimized engine.
+        processes, deterministic: of our engines.
     """
 
     graph: ShapedGraph

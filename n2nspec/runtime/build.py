@@ -46,8 +46,9 @@ def compile(
         dtype: torch.float32 or torch.float64, or their names; the spec's `train.dtype` when absent.
         seed: for the weights; the spec's `train.seed` when absent.
         memory_limit: bytes, or words such as "200MiB", for a training step: weights, gradients, the
-            optimiser's numbers, the batch, and what is computed. The optimized engine then computes again in
-            the backward pass what there is no room to keep; the results are the same, bit for bit.
+            optimiser's numbers, the batch, and what is computed. The optimized engine then passes fewer
+            pictures through the network at a time, and computes again in the backward pass what there is no
+            room to keep even so. The latter changes no bit; sums over smaller groups are rounded differently.
         processes: among which the pictures of a training step are divided on the CPU, by any engine but
             "reference"; by default as many as torch uses threads, where the work is worth it. 1 starts none.
             Normalisation over batches, random numbers, layers of one's own and a memory limit keep the batch

@@ -125,9 +125,11 @@ def _measured(
     for name in candidates[1:]:
         engine, _, low = name.partition(" ")
         models[name] = made = compile(
-            model.spec, engine, device=model.device, dtype=model.dtype, precision=low or "full"
-        )
+            model.spec, engine, device=model.device, dtype=model.dtype, processes=processes,
+            precision=low or "full",
+        )  # fmt: skip
         made.step(x, target)
+        made.gather(shape)
         if made.warnings:
             _, _, reason = made.warnings[0].message.partition(": ")
             return EngineChoice(engine="optimized", reason=f"the compiled one cannot: {reason}")

@@ -23,6 +23,7 @@ from n2nspec.graph import ShapedGraph
 from n2nspec.layers._base import Mode
 from n2nspec.losses import LossSpec
 from n2nspec.optim import OptimizerSpec
+from n2nspec.runtime.compiled.heap import keep_freed_memory
 from n2nspec.runtime.compiled.precision import Precision
 from n2nspec.runtime.compiled.step import Buffers, TrainingStep
 from n2nspec.runtime.compiled.toolchain import find_compiler, keep_results, remove_leftovers, without_spaces
@@ -240,6 +241,7 @@ class CompiledEngine(OptimizedEngine):
             for last in (False, True):
                 try:
                     keep_results()
+                    keep_freed_memory()
                     remove_leftovers()
                     step = make()
                     given = parameters, *step.laid(x, target), *more
