@@ -33,7 +33,7 @@ Step = Callable[[], Tensor | float]
 _ABOUT = {
     "reference": "layers as written",
     "optimized": "fused kernels on planned buffers",
-    "compiled": "the whole step under torch.compile",
+    "compiled": "the step as one function, by torch's compiler",
     "torch": "torch.nn and autograd",
     "torch-channels-last": "the same, channels last",
     "torch-compiled": "torch.compile of network and loss, autograd",

@@ -40,8 +40,8 @@ def compile(
 
     Args:
         spec: from `n2nspec.load`.
-        engine: "optimized" (fused kernels on planned buffers), "compiled" (whole training steps under
-            torch.compile), "reference" (layers as written) or "auto".
+        engine: "optimized" (fused kernels on planned buffers), "compiled" (training steps as one
+            function, by torch's compiler), "reference" (layers as written) or "auto".
         device: "cpu", "cuda", "cuda:1" …
         dtype: torch.float32 or torch.float64, or their names; the spec's `train.dtype` when absent.
         seed: for the weights; the spec's `train.seed` when absent.

@@ -1,4 +1,4 @@
-"""The compiled engine: training steps by `torch.compile`, everything else by the optimised engine.
+"""The compiled engine: training steps by torch's compiler, everything else by the optimised engine.
 
 In: a graph and tensors. Out: whole training steps, compiled for the shape of their batches: the first that
 comes, and any other that keeps coming. Where a batch is divided, among processes or into groups, what is
@@ -211,6 +211,7 @@ class CompiledEngine(OptimizedEngine):
                 slope = self._slope(weight * share)
                 value, gradient = functions[len(pictures)](trained, pictures, wanted, slope)
                 into.add_(gradient)
+                del gradient  # not to be there beside the next one
                 total += share * float(value)
         return total
 

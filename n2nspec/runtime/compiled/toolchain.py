@@ -1,4 +1,4 @@
-"""What `torch.compile` needs around it: a C++ compiler, and a folder where its results survive.
+"""What torch's compiler needs around it: a C++ compiler, and a folder where its results survive.
 
 Out: whether there is a compiler; in the environment, where compiled functions are kept for later runs; and
 that folder without what a compilation that was killed has left there.
