@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import n2nspec
 from n2nspec.compiler.division import divisible
 from n2nspec.graph import analyse
 from n2nspec.runtime import Model
+from n2nspec.runtime.split import memory
 from n2nspec.runtime.split.channel import Channel
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -152,6 +154,70 @@ def test_an_interrupted_step_leaves_no_answer_behind(shared: Model, monkeypatch:
             shared.step(1 - x, target)
     assert torch.get_num_threads() > 0
     assert shared.step(x, target) == pytest.approx(alone.step(x, target), rel=1e-12)
+
+
+def test_an_interrupt_while_a_helper_is_told_leaves_it_in_use() -> None:
+    """Wherever it comes: what was prepared for another batch is not taken for the one before."""
+    alone, together = model(1), model(2)
+    shapes = SHAPE, (7, 3, 128, 128)
+    for shape in shapes:
+        together.gather(shape)
+    together.step(*batch())
+    assert together._team is not None
+    (helper,) = together._team._helpers
+
+    def interrupted(job: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(helper, "_say", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            together.step(*batch(shapes[1]))
+    alone.load_state_dict(together.state_dict())
+    alone.load_optimizer_state(together.optimizer_state())
+    for shape in (SHAPE, shapes[1], SHAPE):
+        assert together.step(*batch(shape)) == pytest.approx(alone.step(*batch(shape)), rel=1e-12)
+        assert helper._last, "it took part"
+    assert not together.warnings
+
+
+def test_memory_is_measured_after_what_a_helper_is_doing() -> None:
+    together = model(2)
+    together.gather(SHAPE)
+    together.step(*batch())
+    together.step(*batch((7, 3, 128, 128)))  # which it begins to make ready for
+    assert together.measure_helpers() > 0
+    together.gather((7, 3, 128, 128))
+    together.step(*batch((7, 3, 128, 128)))
+    assert not together.warnings
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="memory is shared elsewhere")
+def test_no_memory_stays_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    reserve = memory._reserved
+
+    def noted(size: int) -> str:
+        made.append(reserve(size))
+        return made[-1]
+
+    monkeypatch.setattr(memory, "_reserved", noted)
+    together = model(2)
+    together.gather(SHAPE)
+    together.step(*batch())
+    assert len(made) == 2
+    assert not any(Path(path).exists() for path in made)
+    together.gather((7, 3, 128, 128))
+    (process,) = helpers(together)
+    process.kill()
+    process.wait()
+    together.step(*batch((7, 3, 128, 128)))
+    (warning,) = together.warnings
+    assert "exit code" in warning.message
+    assert len(made) == 3
+    del together
+    gc.collect()
+    assert not any(Path(path).exists() for path in made)
 
 
 def test_a_copy_has_helpers_of_its_own(shared: Model) -> None:

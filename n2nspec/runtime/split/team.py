@@ -45,6 +45,10 @@ main()
 """
 
 
+SECONDS = 120.0
+"""How long somebody waits for a helper that makes ready, who has nothing better to do."""
+
+
 class Team:
     """This process and its helpers, for the network of one model on the CPU.
 
@@ -84,7 +88,7 @@ class Team:
             if helper.fault
         )
 
-    def wait(self, shape: tuple[int, ...], seconds: float = 120.0) -> None:
+    def wait(self, shape: tuple[int, ...], seconds: float = SECONDS) -> None:
         """Until the helpers for batches of this shape are there and ready, or so long."""
         until = monotonic() + seconds
         shapes = self._shapes(shape)
@@ -192,6 +196,8 @@ class _Helper:
         self._asked = 0
         self._ready: dict[tuple[int, ...], tuple[LossSpec | None, Way]] = {}
         self._batch: Shared | None = None
+        self._told = False
+        """Whether it knows of this memory."""
         self._last: tuple[object, ...] = ()
         """What the newest part was, besides its numbers."""
         try:
@@ -201,7 +207,9 @@ class _Helper:
             self.fault = str(error)
             self.idle.set()
             return
-        weakref.finalize(self, _end, self._process, shared, os.getpid())
+        self._files = [shared]
+        """All memory that was shared: names that still stand when this goes are taken away."""
+        weakref.finalize(self, _end, self._process, self._files, os.getpid())
         self._weights = shared.tensor(tuple(flat.shape), flat.dtype)
         self.gradients = shared.tensor(tuple(flat.shape), flat.dtype, flat.nbytes)
         assert self._process.stdin is not None
@@ -248,10 +256,11 @@ class _Helper:
         try:
             self._say(job)
             self.fault = self._hear(patience=0).get("fault", "")
+            self._ready[shape] = known
         except (OSError, ValueError) as error:
-            self.fault = str(error)
-        self._ready[shape] = known
-        self.idle.set()
+            self._lost(error)
+        finally:
+            self.idle.set()
 
     def ask(
         self, parameters: FlatTensors, x: Tensor, target: Tensor, weight: float, loss: LossSpec, way: Way
@@ -262,15 +271,17 @@ class _Helper:
             return False
         what = shape, tuple(target.shape), weight, way.compiled, loss
         try:
-            job = {"do": "again"} if what == self._last else self._new(what)
+            again = what == self._last
+            self._last = ()  # until it has been said: an interrupt may come at any time
+            job = {"do": "again"} if again else self._new(what)
             for shared, tensor in zip(self._places, (x, target), strict=True):
                 shared.copy_(tensor)
             self._weights.copy_(parameters.flat)
             self._say(job)
         except OSError as error:
-            self.fault = str(error)
+            self._lost(error)
             return False
-        self._last = what
+        self._last, self._told = what, True
         return True
 
     def _new(self, what: tuple[Any, ...]) -> dict[str, Any]:
@@ -283,8 +294,11 @@ class _Helper:
         kind = self._weights.dtype
         size = (prod(shape) + prod(target)) * kind.itemsize
         if self._batch is None or self._batch.nbytes < size:
+            self._told = False
             self._batch = Shared(size)
-            job |= {"memory": self._batch.path, "bytes": size}
+            self._files.append(self._batch)
+        if not self._told:
+            job |= {"memory": self._batch.path, "bytes": self._batch.nbytes}
         self._places = batch_tensors(self._batch, shape, target, kind, channels_last=compiled)
         return job
 
@@ -293,23 +307,31 @@ class _Helper:
         try:
             return float(self._hear()["loss"])
         except (OSError, ValueError) as error:
-            self.fault = str(error)
+            self._lost(error)
             return None
         finally:
-            if self._batch is not None:
-                self._batch.unlink()
+            for file in self._files[1:]:
+                file.unlink()
+            del self._files[1:]
 
     def measure(self) -> int:
         """Bytes that the last part takes there, and that are shared; the latter only, if it cannot say."""
-        if not self._last or self.fault or self._batch is None:
+        if not self._last or self._batch is None or not self.idle.wait(SECONDS) or self.fault:
             return 0
         shared = self._weights.nbytes + self.gradients.nbytes + self._batch.nbytes
         try:
             self._say({"do": "measure"})
             return shared + int(self._hear(patience=0)["bytes"])
         except (OSError, ValueError) as error:
-            self.fault = str(error)
+            self._lost(error)
             return shared
+
+    def _lost(self, error: Exception) -> None:
+        """Says why there is no counting on it any more."""
+        self.fault = str(error)
+        if isinstance(error, BrokenPipeError):
+            with suppress(subprocess.TimeoutExpired):
+                self.fault = f"it ended with exit code {self._process.wait(1)}"
 
     def _say(self, job: dict[str, Any]) -> None:
         self._asked += 1
@@ -345,11 +367,12 @@ def _started(threads: int) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def _end(process: subprocess.Popen[bytes], shared: Shared, owner: int) -> None:
+def _end(process: subprocess.Popen[bytes], files: list[Shared], owner: int) -> None:
     """Lets the helper go, unless this is a copy of the process that started it."""
     if os.getpid() != owner:
         return
-    shared.unlink()
+    for file in files:
+        file.unlink()
     for stream in (process.stdin, process.stdout):
         with suppress(OSError):
             assert stream is not None
