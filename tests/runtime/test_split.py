@@ -279,6 +279,28 @@ def test_helpers_end_with_the_process_that_started_them(killed: bool, tmp_path: 
     pytest.fail("the helper is still there")
 
 
+EARLY = """
+import os, sys, torch, n2nspec
+model = n2nspec.compile(n2nspec.load(sys.argv[1]), engine="optimized", processes=2)
+x = torch.rand(32, 3, 32, 32)
+model.step(x, x)
+print(model._team._helpers[0]._files[0].path, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_who_is_killed_before_the_helper_is_there_leaves_no_memory_shared() -> None:
+    command = [sys.executable, "-c", EARLY, str(SPECS / "n2n.toml")]
+    path = Path(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.strip())
+    assert path.is_absolute()
+    for _ in range(200):
+        if not path.exists():
+            return
+        time.sleep(0.05)
+    pytest.fail("it is still there")
+
+
 def test_messages_arrive_whole() -> None:
     read, write = os.pipe()
     channel = Channel(read, write)

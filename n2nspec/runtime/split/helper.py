@@ -58,6 +58,7 @@ class Helper:
         self.gradients = FlatTensors(shapes, order, kind=self.kind, place=place)
         size = self.parameters.flat.numel()
         shared = Shared(2 * size * self.kind.itemsize, job["memory"])
+        shared.unlink()  # here, too: who started this one may be gone by now
         self.parameters.move(shared.tensor((size,), self.kind))
         self.gradients.move(shared.tensor((size,), self.kind, size * self.kind.itemsize))
         self.tensors = {node.name: self.parameters.by_node[node.owner] for node in graph.nodes}
