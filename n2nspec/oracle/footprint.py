@@ -4,8 +4,7 @@ In: a shaped graph and an input shape. Out: bytes at the worst moment of a train
 The pass runs on tensors that have shapes but no contents (torch's meta device). Of the optimised engine,
 whatever is allocated and let go of on the way is counted; of the compiled engine's step the operations are
 recorded, and `fusion` tells what of that is ever in memory. What stands besides is what `graph.memory`
-counts: parameters, gradients, moments, buffers, the input and the target; the compiled engine has copies of
-these two, in its own order of axes.
+counts: parameters, gradients, moments, buffers, the input and the target.
 """
 
 from __future__ import annotations
@@ -118,18 +117,17 @@ def _compiled(graph: ShapedGraph, shape: tuple[int, ...], engine: CompiledEngine
     if len(groups) > 1:
         given = _Given.make(graph, (groups[0], *shape[1:]))
     step = engine.training_step(tuple(given.x.shape), train.loss.at(0.0), train.optimizer, Mode(True))
-    x, target = step.laid(given.x, given.target)
-    copied = target.nbytes if target is not given.target else 0
+    x, target = given.x, given.target
     size = sum(prod(parameter) for own in step.shapes.values() for parameter in own.values())
     parameters = x.new_empty(size)
     if len(groups) > 1:
         found = recorded(lambda: list(step.part(parameters, x, target, x.new_empty(()))))
-        return held + max(copied + peak(found), update_bytes(graph, x.itemsize))
+        return held + max(peak(found), update_bytes(graph, x.itemsize))
     state = train.optimizer.init_state(parameters)
     factors = x.new_empty(len(train.optimizer.factors(1)), dtype=torch.float64)
     buffers = {node: own for node, own in given.buffers.items() if own}
     found = recorded(lambda: tree_leaves(tuple(step(parameters, x, target, state, buffers, factors))))
-    return held + copied + peak(found)
+    return held + peak(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,38 @@ def test_random_networks_agree_with_the_reference(network: Network) -> None:
 
 
 @pytest.mark.parametrize(
+    "last",
+    [
+        [{"type": "NearestUpsampling", "scale_factor": 3}, conv("b", kernel_size=5, padding=2)],
+        [conv("b", type="TransposeConv2d", kernel_size=6, stride=3, padding=2)],
+        [{"type": "NearestUpsampling", "scale_factor": 3}, conv("b", kernel_size=5, padding=1, out_channels=9)],
+        [conv("b", stride=3, kernel_size=2), {"type": "ReLU"}, conv("c", kernel_size=1, padding=0)],
+    ],
+    ids=["upsampling", "transposed", "many channels", "stride"],
+)  # fmt: skip
+def test_phases_whose_windows_begin_unevenly(last: list[dict[str, Any]], plain: Plain) -> None:
+    ours, theirs = both(graph_of([conv("a"), {"type": "Tanh"}, *last]))
+    agree_on_steps(ours, theirs, pictures((2, 2, 6, 9)), steps=2)
+    assert not ours.warnings
+
+
+@pytest.mark.parametrize("channels", [1, 3, 9])
+def test_a_batch_in_any_order_of_memory(channels: int, plain: Plain) -> None:
+    """Few channels and many take different ways to the order in which a step reads them."""
+    graph = analyse(
+        load(document([conv("a", out_channels=channels)], input={"x": ["N", channels, "H", "W"]}))
+    )
+    ours, theirs = both(graph)
+    x = pictures((2, channels, 5, 7))
+    target = pictures((2, channels, 5, 7), seed=1)
+    expected = theirs.step(x, target)
+    for order in (lambda t: t.contiguous(memory_format=torch.channels_last), lambda t: t.mT.contiguous().mT):
+        ours = model_of(graph, "compiled")
+        assert ours.step(order(x), order(target)) == pytest.approx(expected, rel=1e-10, abs=0)
+        assert not ours.warnings
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"type": "SGD", "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1},

@@ -6,7 +6,6 @@ is changed in place, so that a compiler may fuse what comes before and after int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -14,14 +13,14 @@ from typing import TYPE_CHECKING
 from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap, Grid, spread
 from n2nspec.runtime.compiled import tiles
+from n2nspec.runtime.compiled.layout import NARROW, interleave, padded, settled
 from n2nspec.runtime.compiled.precision import Precision
 from n2nspec.runtime.compiled.tiles import LARGE, Window
 
 if TYPE_CHECKING:
     from torch import Tensor, device
 
-__all__ = ["Correlation", "interleave", "settled"]
-
+__all__ = ["Correlation"]
 
 TILING = ("cpu", "meta")
 """Where large pictures are multiplied in tiles (memory is predicted on the meta device). A GPU has no use for
@@ -105,15 +104,15 @@ class Correlation:
         )
         low = self.precision.low
         if self.widths != (1, 1):
-            padded = self._sums(x)
+            laid = self._sums(x)
         elif single:  # a window is a pixel
             return x.to(low).reshape(n * height * width, channels)
         else:
             pads = across.before, across.after, rows.before, rows.after
-            padded = _padded(x, pads).to(low).contiguous()
+            laid = padded(x, pads).to(low).contiguous()
         if self.tiled:
-            return settled(padded)
-        windows = self._window.view(padded)
+            return settled(laid)
+        windows = self._window.view(laid)
         # settled before the reshape: a compiler that sees one index takes it apart again for every number
         return settled(windows.contiguous()).view(
             n * rows.windows * across.windows, prod(self.lengths) * channels
@@ -143,7 +142,7 @@ class Correlation:
 
     def _sums(self, x: Tensor) -> Tensor:
         """For each pixel that a window has, the sum of as many pixels from there on as `widths` tell."""
-        pads: list[int] = []  # as `_padded` takes them
+        pads: list[int] = []  # as `padded` takes them
         spans: list[int] = []
         starts: list[int] = []
         for m, g, width, size in zip(self.maps, self.grids, self.widths, x.shape[1:3], strict=True):
@@ -151,14 +150,17 @@ class Correlation:
             pads = [max(0, -g.first), max(0, g.first + span + width - 1 - size), *pads]
             spans.append(span)
             starts.append(max(0, g.first))
-        padded = _padded(x, pads).to(self.precision.full)
+        laid = padded(x, pads).to(self.precision.full)
+        n, height, _, channels = laid.shape
+        step = channels if channels < NARROW else 1  # lines of pixels are taken for lines of numbers
+        lines = laid.view(n, height, -1, channels // step)
         found: Tensor | None = None
         for i in range(starts[0], starts[0] + self.widths[0]):
             for j in range(starts[1], starts[1] + self.widths[1]):
-                part = padded[:, i : i + spans[0], j : j + spans[1]]
+                part = lines[:, i : i + spans[0], j * step : (j + spans[1]) * step]
                 found = part if found is None else found + part
         assert found is not None
-        return settled(found.to(self.precision.low).contiguous())
+        return settled(found.to(self.precision.low).contiguous()).view(n, *spans, channels)
 
     def matrix(self, weights: Tensor) -> Tensor:
         """The small kernels as a matrix (kH'·kW'·C, rH·rW·O), from weights (kH, kW, C, O)."""
@@ -219,42 +221,6 @@ class Correlation:
             return count
         height, width = (n + g.before + g.after for n, g in zip(self.size, self.grids, strict=True))
         return height, width
-
-
-def settled(x: Tensor) -> Tensor:
-    """`x`, a tensor without gaps, written to memory once and read from there by all that follows.
-
-    A compiler would otherwise keep what `x` is made of and make it again for each reader. What is settled
-    decides how much memory a step takes: see `oracle.fusion`. A part of another tensor stays what it is.
-    """
-    if x.storage_offset():  # before torch 2.13 the compiler would lose it
-        return x
-    return x.as_strided((x.numel(),), (1,)).as_strided(x.shape, x.stride())
-
-
-def _padded(x: Tensor, pads: Sequence[int]) -> Tensor:
-    """Pictures (N, H, W, C) with margins of zeros: left, right, above, below.
-
-    Those in half precision are taken for pictures of half as many channels, which hold two numbers each:
-    torch's compiler for CPUs makes margins around numbers of 16 bits one number at a time.
-    """
-    if not any(pads):
-        return x
-    if x.element_size() != 2 or x.shape[3] % 2:
-        return torch.nn.functional.pad(x, (0, 0, *pads))
-    n, height, width, channels = x.shape
-    pairs = settled(x.contiguous().view(-1)).view(torch.float32).view(n, height, width, channels // 2)
-    return settled(torch.nn.functional.pad(pairs, (0, 0, *pads))).view(x.dtype)
-
-
-def interleave(parts: list[list[Tensor]]) -> Tensor:
-    """Pictures (N, H, W, C) from those of each row and column phase, (N, h, w, C).
-
-    Pixel (i·rows + r, j·columns + q) is pixel (i, j) of parts[r][q].
-    """
-    n, height, width, channels = parts[0][0].shape
-    woven = torch.stack([torch.stack(row, 3) for row in parts], 2)
-    return woven.reshape(n, height * len(parts), width * len(parts[0]), channels)
 
 
 def _rises(delays: tuple[int, ...]) -> bool:

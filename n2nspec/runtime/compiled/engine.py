@@ -245,9 +245,9 @@ class CompiledEngine(OptimizedEngine):
                     keep_freed_memory()
                     remove_leftovers()
                     step = make()
-                    given = parameters, *step.laid(x, target), *more
+                    given = parameters, x.contiguous(), target.contiguous(), *more
                     run = compiled(wanted(step), given, cuda_graphs=self._place.type == "cuda")
-                    return partial(_laid_out, run, step), run(*given)
+                    return partial(_in_order, run), run(*given)
                 except Exception as error:  # of many kinds, from torch, the C++ compiler and the layers
                     if memory_fault(error) is not None:
                         raise
@@ -272,10 +272,9 @@ def _first_line(error: BaseException) -> str:
     return (str(inner).strip().splitlines() or [type(inner).__name__])[0]
 
 
-def _laid_out(
-    run: Callable[..., Any], step: TrainingStep, parameters: Tensor, x: Tensor, target: Tensor, *more: Any
-) -> Any:
-    return run(parameters, *step.laid(x, target), *more)
+def _in_order(run: Callable[..., Any], parameters: Tensor, x: Tensor, target: Tensor, *more: Any) -> Any:
+    """The call of what was compiled for batches in the usual order of memory."""
+    return run(parameters, x.contiguous(), target.contiguous(), *more)
 
 
 def _hindrance(graph: ShapedGraph) -> tuple[str, str]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from n2nspec._lazy import torch
 from n2nspec.compiler.program import Activation, ConvOp, LayerOp, PoolOp, Program, Source
 from n2nspec.layers._base import Mode, Needs, run
-from n2nspec.runtime.compiled.correlate import Correlation, interleave, settled
+from n2nspec.runtime.compiled.correlate import Correlation
 from n2nspec.runtime.compiled.gather import Gathering
+from n2nspec.runtime.compiled.layout import NARROW, interleave, settled
 from n2nspec.runtime.compiled.precision import Precision
 
 if TYPE_CHECKING:
@@ -87,9 +88,6 @@ class MaxPooling:
             gx = torch.nn.functional.pad(gx, (0, width - w, 0, height - h))
         return (gx,), {}
 
-
-NARROW = 8
-"""Fewer channels leave vector units half empty: what can be done on whole rows of pixels is done there."""
 
 SIGMOID = Activation(kind="sigmoid")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap
-from n2nspec.runtime.compiled.correlate import interleave
+from n2nspec.runtime.compiled.layout import NARROW, interleave, settled
 from n2nspec.runtime.compiled.tiles import LARGE
 
 if TYPE_CHECKING:
@@ -59,23 +59,43 @@ class Gathering:
 
     def pixels(self, product: Tensor, finish: Callable[[Tensor], Tensor] = lambda part: part) -> Tensor:
         """The product as pictures (N, H, W, O); `finish` is done to each number."""
-        taps = product.view(self.pictures, *self.size, *self.kernel, -1)
+        taps = product.view(self.pictures, *self.size, self.kernel[0], -1)
         (rows, columns), (height, width) = self.maps, self.out
-        parts = [[finish(self._phase(taps, r, q)) for q in range(columns.scale)] for r in range(rows.scale)]
+        parts = [
+            [finish(self._column_sums(lines, q)) for q in range(columns.scale)]
+            for lines in (self._row_sums(taps, r) for r in range(rows.scale))
+        ]
         return interleave(parts)[:, :height, :width]
 
-    def _phase(self, taps: Tensor, r: int, q: int) -> Tensor:
-        """Pixels (i·rH + r, j·rW + q) of the result; `taps` are (N, H, W, kH, kW, O)."""
-        rows, columns = self.maps
-        count = -(-self.out[0] // rows.scale), -(-self.out[1] // columns.scale)
-        found: Tensor | None = None
-        for down, t in _offsets(rows, r):
-            for along, u in _offsets(columns, q):
-                part = _shifted(taps[:, :, :, t, u], (down, along), count)
-                found = part if found is None else found + part
-        if found is None:  # a stride wider than the kernel
-            return taps.new_zeros((taps.shape[0], *count, taps.shape[5]))
-        return found
+    def _row_sums(self, taps: Tensor, r: int) -> Tensor:
+        """Lines i·rH + r of the result before taps of a row are added: (N, h, W, kW, O).
+
+        `taps` are (N, H, W, kH, kW·O). Few channels are written to memory here: those of all taps of a row
+        together fill a vector unit better than each alone.
+        """
+        count = -(-self.out[0] // self.maps[0].scale), taps.shape[2]
+        parts = [_shifted(taps[:, :, :, t], (down, 0), count) for down, t in _offsets(self.maps[0], r)]
+        found = _sum(parts, taps[:, :, :, 0], count)
+        outputs = taps.shape[4] // self.kernel[1]
+        if outputs < NARROW:
+            found = settled(found.contiguous())
+        return found.view(*found.shape[:3], self.kernel[1], outputs)
+
+    def _column_sums(self, lines: Tensor, q: int) -> Tensor:
+        """Columns j·rW + q of the result: (N, h, w, O)."""
+        count = lines.shape[1], -(-self.out[1] // self.maps[1].scale)
+        parts = [_shifted(lines[:, :, :, u], (0, along), count) for along, u in _offsets(self.maps[1], q)]
+        return _sum(parts, lines[:, :, :, 0], count)
+
+
+def _sum(parts: list[Tensor], like: Tensor, count: tuple[int, int]) -> Tensor:
+    """Of pictures of `count` pixels; zeros where there are none, as with a scale wider than the kernel."""
+    if not parts:
+        return like.new_zeros((like.shape[0], *count, like.shape[3]))
+    found = parts[0]
+    for part in parts[1:]:
+        found = found + part
+    return found
 
 
 def _offsets(axis: AxisMap, phase: int) -> list[tuple[int, int]]:

@@ -16,7 +16,6 @@ from n2nspec.compiler.program import ConvOp, LayerOp, Op, PoolOp, Program, Weigh
 from n2nspec.layers._base import Mode, Needs
 from n2nspec.losses import LossSpec
 from n2nspec.optim import OptimizerSpec
-from n2nspec.runtime.compiled.correlate import settled
 from n2nspec.runtime.compiled.functions import (
     Convolution,
     Function,
@@ -24,6 +23,7 @@ from n2nspec.runtime.compiled.functions import (
     MaxPooling,
     multiplies_windows,
 )
+from n2nspec.runtime.compiled.layout import channels_last
 from n2nspec.runtime.compiled.precision import Precision
 
 if TYPE_CHECKING:
@@ -91,15 +91,6 @@ class TrainingStep:
         assert isinstance(op, LayerOp)
         return LayerFunction(op, Needs(inputs=needs, parameters=bool(own)), self.precision.full)
 
-    def laid(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Both in the order of memory in which the step reads them.
-
-        The input is read once, for its windows, which are copied from any order; the target meets values that
-        are channels last.
-        """
-        order = torch.channels_last if target.dim() == 4 else torch.contiguous_format
-        return x.contiguous(), target.contiguous(memory_format=order)
-
     def __call__(
         self, parameters: Tensor, x: Tensor, target: Tensor, state: Mapping[str, Tensor], buffers: Buffers,
         factors: Tensor,
@@ -138,6 +129,8 @@ class TrainingStep:
                 assert weights
                 changed.setdefault(weights.node, {})[weights.prefix + key] = value
 
+        if target.dim() == 4:  # it meets values in that order
+            target = _kept(target)
         loss, kept = self.loss.forward(values[self.program.output], target)
         slope = torch.ones_like(loss) if weight is None else weight
         gradients = {self.program.output: self.loss.backward(kept, slope)}
@@ -171,7 +164,7 @@ def _weights(op: Op) -> Weights | None:
 
 def _kept(x: Tensor) -> Tensor:
     """Pictures (N, C, H, W), settled in the order (N, H, W, C)."""
-    return settled(x.contiguous(memory_format=torch.channels_last))
+    return channels_last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def _own(weights: Weights, named: Mapping[str, Any]) -> dict[str, Any]:

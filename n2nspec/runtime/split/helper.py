@@ -91,9 +91,7 @@ class Helper:
         if "memory" in job:
             self.batch = Shared(job["bytes"], job["memory"])
         assert self.batch is not None
-        x, target = batch_tensors(
-            self.batch, tuple(job["x"]), tuple(job["target"]), self.kind, channels_last=job["compiled"]
-        )
+        x, target = batch_tensors(self.batch, tuple(job["x"]), tuple(job["target"]), self.kind)
         loss, weight = self.loss.model_copy(update=job["loss"]), job["weight"]
 
         def step() -> float:

@@ -47,14 +47,10 @@ class Shared:
 
 
 def batch_tensors(
-    shared: Shared, x: tuple[int, ...], target: tuple[int, ...], kind: dtype, *, channels_last: bool
+    shared: Shared, x: tuple[int, ...], target: tuple[int, ...], kind: dtype
 ) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of these shapes, one after the other; targets, if so, in the order (N, H, W, C)."""
-    start = prod(x) * kind.itemsize
-    if not channels_last or len(target) != 4:
-        return shared.tensor(x, kind), shared.tensor(target, kind, start)
-    n, c, h, w = target
-    return shared.tensor(x, kind), shared.tensor((n, h, w, c), kind, start).movedim(-1, 1)
+    """Inputs and targets of these shapes, one after the other."""
+    return shared.tensor(x, kind), shared.tensor(target, kind, prod(x) * kind.itemsize)
 
 
 def _reserved(nbytes: int) -> str:

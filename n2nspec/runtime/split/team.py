@@ -299,7 +299,7 @@ class _Helper:
             self._files.append(self._batch)
         if not self._told:
             job |= {"memory": self._batch.path, "bytes": self._batch.nbytes}
-        self._places = batch_tensors(self._batch, shape, target, kind, channels_last=compiled)
+        self._places = batch_tensors(self._batch, shape, target, kind)
         return job
 
     def answer(self) -> float | None:
