@@ -23,13 +23,15 @@ Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 
 
 class FlatTensors:
-    """Named tensors in one. `order` is that of the nodes in `flat`."""
+    """Named tensors in one. `order` is that of the nodes in `flat`; a training step changes the first
+    `stepped` numbers, or all."""
 
     def __init__(
-        self, shapes: Shapes, order: Sequence[str], *, kind: dtype, place: device
-    ) -> None:  # fmt: skip
+        self, shapes: Shapes, order: Sequence[str], stepped: int | None = None, *, kind: dtype, place: device
+    ) -> None:
         self._shapes = {node: shapes[node] for node in order}
         size = sum(prod(shape) for own in shapes.values() for shape in own.values())
+        self._stepped = size if stepped is None else stepped
         self.flat = torch.zeros(size, dtype=kind, device=place)
         self._lent = False
         self.by_node: dict[str, dict[str, Tensor]] = {}
@@ -37,6 +39,7 @@ class FlatTensors:
 
     def _bind(self) -> None:
         self.by_node = self.views(self.flat)
+        self.stepped = self.flat[: self._stepped]
 
     def views(self, flat: Tensor) -> dict[str, dict[str, Tensor]]:
         """`flat`, or the beginning of it, by node and name."""

@@ -63,8 +63,7 @@ class Model:
         if measure and isinstance(self._engine, OptimizedEngine):
             self._engine.measure_lowerings()
         self._stack: list[tuple[Any, Tensor, int, Tensor, int, bool]] = []
-        shapes, order, self._trained = parameter_layout(graph)
-        self._flat = partial(FlatTensors, shapes, order, kind=dtype, place=device)
+        self._flat = partial(FlatTensors, *parameter_layout(graph), kind=dtype, place=device)
         self._params = self._flat()
         self._team: Team | None = None
         if isinstance(self._engine, OptimizedEngine) and device.type == "cpu" and divisible(graph):
@@ -97,7 +96,7 @@ class Model:
     @cached_property
     def _optimizer_state(self) -> dict[str, Tensor]:
         with torch.inference_mode(False):
-            return self.spec.train.optimizer.init_state(self._params.flat[: self._trained])
+            return self.spec.train.optimizer.init_state(self._params.stepped)
 
     def _bind(self) -> None:
         """What each node computes with; again whenever a tensor is another one."""
@@ -224,9 +223,10 @@ class Model:
             self._update_buffers(changed)
             value = float(loss)
         self._steps += 1
-        flat, gradient = self._params.flat[: self._trained], self._grads.flat[: self._trained]
         with denormals_are_zero():
-            self.spec.train.optimizer.update(flat, gradient, self._optimizer_state, self._steps)
+            self.spec.train.optimizer.update(
+                self._params.stepped, self._grads.stepped, self._optimizer_state, self._steps
+            )
         return value
 
     def _whole_step(self, x: Tensor, target: Tensor) -> Tensor | None:
@@ -234,7 +234,7 @@ class Model:
         if not isinstance(self._engine, CompiledEngine) or self.processes(tuple(x.shape)) > 1:
             return None
         taken = self._engine.whole_step(
-            self._params.flat[: self._trained], self._optimizer_state, self._grads.flat[: self._trained],
+            self._params.stepped, self._optimizer_state, self._grads.stepped,
             self._buffers, x, target, self.spec.train.loss.at(self.progress), Mode(True, self._generator),
             self.spec.train.optimizer, self._steps + 1,
         )  # fmt: skip

@@ -116,7 +116,10 @@ def test_random_networks_agree_with_the_reference(network: Network) -> None:
     [
         [{"type": "NearestUpsampling", "scale_factor": 3}, conv("b", kernel_size=5, padding=2)],
         [conv("b", type="TransposeConv2d", kernel_size=6, stride=3, padding=2)],
-        [{"type": "NearestUpsampling", "scale_factor": 3}, conv("b", kernel_size=5, padding=1, out_channels=9)],
+        [
+            {"type": "NearestUpsampling", "scale_factor": 3},
+            conv("b", kernel_size=5, padding=1, out_channels=9),
+        ],
         [conv("b", stride=3, kernel_size=2), {"type": "ReLU"}, conv("c", kernel_size=1, padding=0)],
     ],
     ids=["upsampling", "transposed", "many channels", "stride"],

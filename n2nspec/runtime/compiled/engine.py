@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -115,14 +114,14 @@ class CompiledEngine(OptimizedEngine):
             return None
         # in one mode, whatever the caller's: for another one torch would compile anew
         with torch.inference_mode(False), torch.no_grad():
-            factors = torch.tensor(optimizer.factors(step), dtype=torch.float64, device=self._place)
             kept = {node: own for node, own in buffers.items() if own}
-            arguments = parameters, x, target, state, kept, factors
+            batch = x.contiguous(), target.contiguous()
+            factors = torch.tensor(optimizer.factors(step), dtype=torch.float64, device=self._place)
+            arguments = parameters, *batch, state, kept, factors
             if key in self._functions:
                 result = self._functions[key](*arguments)
             else:
-                make = partial(self.training_step, shape, loss, optimizer, mode)
-                made = self._first_call(make, lambda step: step, *arguments)
+                made = self._first_call(lambda: self.training_step(shape, loss, optimizer, mode), arguments)
                 if made is None:
                     return None
                 self._functions[key], result = made
@@ -172,12 +171,13 @@ class CompiledEngine(OptimizedEngine):
         key = shape, loss
         if key not in self._functions and self.compiles:
             written = program(self._graph, shape)
-            make = partial(self.training_step, shape, loss, self._graph.spec.train.optimizer, mode)
+            optimizer = self._graph.spec.train.optimizer
             with torch.inference_mode(False), torch.no_grad():
                 x = torch.zeros(shape, dtype=self._kind, device=self._place)
                 target = x.new_zeros(written.shapes[written.output])
                 made = self._first_call(
-                    make, lambda step: step.part, x.new_zeros(self._trained), x, target, x.new_ones(())
+                    lambda: self.training_step(shape, loss, optimizer, mode).part,
+                    (x.new_zeros(self._trained), x, target, x.new_ones(())),
                 )
             if made is not None:
                 self._functions[key], _ = made
@@ -206,7 +206,8 @@ class CompiledEngine(OptimizedEngine):
             return super().part(parameters, tensors, x, target, loss, mode, gradients, weight)
         total = 0.0
         with torch.inference_mode(False), torch.no_grad():
-            trained, into = parameters.flat[: self._trained], gradients.flat[: self._trained]
+            trained, into = parameters.stepped, gradients.stepped
+            x, target = x.contiguous(), target.contiguous()
             for pictures, wanted, share in grouped(x, target, self.course(shape).groups, loss):
                 slope = self._slope(weight * share)
                 value, gradient = functions[len(pictures)](trained, pictures, wanted, slope)
@@ -229,10 +230,9 @@ class CompiledEngine(OptimizedEngine):
         return key in self._wanted
 
     def _first_call(
-        self, make: Callable[[], TrainingStep], wanted: Callable[[TrainingStep], Callable[..., Any]],
-        parameters: Tensor, x: Tensor, target: Tensor, *more: Any,
-    ) -> tuple[Callable[..., Any], Any] | None:  # fmt: skip
-        """What is `wanted` of a step, compiled, and its result; None after giving up.
+        self, make: Callable[[], Callable[..., Any]], arguments: tuple[Any, ...]
+    ) -> tuple[Callable[..., Any], Any] | None:
+        """What is made, compiled, and its result; None after giving up.
 
         Tries again where a run that was killed had left half a library.
         """
@@ -244,10 +244,8 @@ class CompiledEngine(OptimizedEngine):
                     keep_results()
                     keep_freed_memory()
                     remove_leftovers()
-                    step = make()
-                    given = parameters, x.contiguous(), target.contiguous(), *more
-                    run = compiled(wanted(step), given, cuda_graphs=self._place.type == "cuda")
-                    return partial(_in_order, run), run(*given)
+                    run = compiled(make(), arguments, cuda_graphs=self._place.type == "cuda")
+                    return run, run(*arguments)
                 except Exception as error:  # of many kinds, from torch, the C++ compiler and the layers
                     if memory_fault(error) is not None:
                         raise
@@ -270,11 +268,6 @@ def _first_line(error: BaseException) -> str:
     """What went wrong, as far as a line can say it; torch wraps its compiler's exceptions."""
     inner = getattr(error, "inner_exception", error)
     return (str(inner).strip().splitlines() or [type(inner).__name__])[0]
-
-
-def _in_order(run: Callable[..., Any], parameters: Tensor, x: Tensor, target: Tensor, *more: Any) -> Any:
-    """The call of what was compiled for batches in the usual order of memory."""
-    return run(parameters, x.contiguous(), target.contiguous(), *more)
 
 
 def _hindrance(graph: ShapedGraph) -> tuple[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from n2nspec._lazy import torch
@@ -273,9 +272,9 @@ def grouped(
     if len(sizes) == 1:
         yield x, target, 1.0
         return
-    for size, end in zip(sizes, accumulate(sizes), strict=True):
-        share = size / len(x) if loss.reduction == "mean" else 1.0
-        yield x[end - size : end], target[end - size : end], share
+    parts = torch.split(x, list(sizes)), torch.split(target, list(sizes))
+    for size, pictures, wanted in zip(sizes, *parts, strict=True):
+        yield pictures, wanted, size / len(x) if loss.reduction == "mean" else 1.0
 
 
 def begin_backward(

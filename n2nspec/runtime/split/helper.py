@@ -1,9 +1,9 @@
 """The other process: takes steps on its part of each batch until nobody asks any more.
 
-In: lines of JSON on standard input. The first has the spec, the engine, the dtype and the shared memory of
+In: messages on standard input. The first has the spec, the engine, the dtype and the shared memory of
 parameters and gradients. Each further one asks for one thing: to make ready for parts of some shape, for a
 part of a batch, by its shape and where its numbers stand, for another like it, or how much memory that takes.
-Out: for each line one on standard output, when it is done.
+Out: for each message one on standard output, when it is done.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from n2nspec.layers._base import Mode
 from n2nspec.runtime.engines import make_engine
 from n2nspec.runtime.flat import FlatTensors, parameter_layout
 from n2nspec.runtime.optimized import OptimizedEngine, Way
-from n2nspec.runtime.split.channel import Channel
+from n2nspec.runtime.split.channel import Channel, Message
 from n2nspec.runtime.split.memory import Shared, batch_tensors
 from n2nspec.spec import load
 
@@ -33,13 +33,13 @@ def main() -> None:
     channel = Channel(IN, os.dup(OUT))
     os.dup2(ERRORS, OUT)  # whatever a library prints is no answer
     job = channel.hear(patience=0)
-    if job is None:
+    if not isinstance(job, dict):
         return
     torch.set_num_threads(job["threads"])
     helper = Helper(job)
     channel.say({"ready": True})
     while (job := channel.hear()) is not None:
-        channel.say({"number": job["number"], **helper.answer(job)})
+        channel.say(helper.answer(job))
 
 
 class Helper:
@@ -53,9 +53,9 @@ class Helper:
         engine = make_engine(job["engine"], graph, self.kind, place, job["precision"])
         assert isinstance(engine, OptimizedEngine)
         self.engine = engine
-        shapes, order, _ = parameter_layout(graph)
-        self.parameters = FlatTensors(shapes, order, kind=self.kind, place=place)
-        self.gradients = FlatTensors(shapes, order, kind=self.kind, place=place)
+        layout = parameter_layout(graph)
+        self.parameters = FlatTensors(*layout, kind=self.kind, place=place)
+        self.gradients = FlatTensors(*layout, kind=self.kind, place=place)
         size = self.parameters.flat.numel()
         shared = Shared(2 * size * self.kind.itemsize, job["memory"])
         shared.unlink()  # here, too: who started this one may be gone by now
@@ -65,16 +65,18 @@ class Helper:
         self.batch: Shared | None = None
         self.step: Callable[[], float] = lambda: 0.0
 
-    def answer(self, job: dict[str, Any]) -> dict[str, Any]:
-        """What was asked for."""
+    def answer(self, job: Message) -> Message:
+        """What was asked for: of a step its number and the loss."""
+        if isinstance(job, tuple):
+            return job[0], self.step()
+        number = job["number"]
         match job["do"]:
             case "prepare":
-                return self.prepare(job)
+                return {"number": number, **self.prepare(job)}
             case "measure":
-                return self.measure()
-            case "step":
-                self.take(job)
-        return {"loss": self.step()}
+                return {"number": number, **self.measure()}
+        self.take(job)
+        return number, self.step()
 
     def prepare(self, job: dict[str, Any]) -> dict[str, Any]:
         """Kernels for parts of a shape, which may take a while; a fault, if there can be none."""

@@ -27,7 +27,7 @@ from n2nspec.layers._base import Mode
 from n2nspec.losses import LossSpec
 from n2nspec.runtime.flat import FlatTensors
 from n2nspec.runtime.optimized import OptimizedEngine, Way, grouped
-from n2nspec.runtime.split.channel import PATIENCE, Channel
+from n2nspec.runtime.split.channel import PATIENCE, Channel, Message
 from n2nspec.runtime.split.memory import Shared, batch_tensors
 from n2nspec.runtime.split.shares import Shares
 from n2nspec.spec import to_document
@@ -110,10 +110,10 @@ class Team:
 
         A thread of theirs goes on looking for work for some 8 ms after each, on a core that a helper needs.
         """
-        if len(self.shares(shape)) == 1:
+        before = torch.get_num_threads()
+        if len(self.shares(shape)) == 1 or before == self._threads:
             yield
             return
-        before = torch.get_num_threads()
         torch.set_num_threads(self._threads)
         try:
             yield
@@ -255,7 +255,9 @@ class _Helper:
         """While the steps go on without it."""
         try:
             self._say(job)
-            self.fault = self._hear(patience=0).get("fault", "")
+            answer = self._hear(patience=0)
+            assert isinstance(answer, dict)
+            self.fault = answer.get("fault", "")
             self._ready[shape] = known
         except (OSError, ValueError) as error:
             self._lost(error)
@@ -273,7 +275,7 @@ class _Helper:
         try:
             again = what == self._last
             self._last = ()  # until it has been said: an interrupt may come at any time
-            job = {"do": "again"} if again else self._new(what)
+            job = None if again else self._new(what)
             for shared, tensor in zip(self._places, (x, target), strict=True):
                 shared.copy_(tensor)
             self._weights.copy_(parameters.flat)
@@ -305,7 +307,8 @@ class _Helper:
     def answer(self) -> float | None:
         """The loss of the part asked for last, whose gradients are in `gradients`; None where it failed."""
         try:
-            return float(self._hear()["loss"])
+            _, loss = self._hear()
+            return float(loss)
         except (OSError, ValueError) as error:
             self._lost(error)
             return None
@@ -321,7 +324,9 @@ class _Helper:
         shared = self._weights.nbytes + self.gradients.nbytes + self._batch.nbytes
         try:
             self._say({"do": "measure"})
-            return shared + int(self._hear(patience=0)["bytes"])
+            answer = self._hear(patience=0)
+            assert isinstance(answer, dict)
+            return shared + int(answer["bytes"])
         except (OSError, ValueError) as error:
             self._lost(error)
             return shared
@@ -333,17 +338,19 @@ class _Helper:
             with suppress(subprocess.TimeoutExpired):
                 self.fault = f"it ended with exit code {self._process.wait(1)}"
 
-    def _say(self, job: dict[str, Any]) -> None:
+    def _say(self, job: dict[str, Any] | None) -> None:
+        """A job; None for a step like the last."""
         self._asked += 1
-        self._channel.say(job | {"number": self._asked})
+        self._channel.say((self._asked,) if job is None else job | {"number": self._asked})
 
-    def _hear(self, *, patience: float = PATIENCE) -> dict[str, Any]:
+    def _hear(self, *, patience: float = PATIENCE) -> Message:
         """The answer to what was said last."""
         while True:
             answer = self._channel.hear(patience=patience)
             if answer is None:
                 raise OSError(f"it ended with exit code {self._process.wait()}")
-            if answer["number"] == self._asked:  # not of a step that was interrupted
+            number = answer["number"] if isinstance(answer, dict) else answer[0]
+            if number == self._asked:  # not of a step that was interrupted
                 return answer
 
 
