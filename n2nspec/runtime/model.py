@@ -215,18 +215,18 @@ class Model:
         if loss is not None:
             return float(loss)
         recipe, mode = self.spec.train.loss.at(self.progress), Mode(True, self._generator)
-        self._grads.flat.zero_()
+        grads, state = self._grads, self._optimizer_state
+        grads.flat.zero_()
         if self._team:
-            value = self._team.step(self._params, self._tensors, x, target, recipe, mode, self._grads)
+            with torch.inference_mode():  # where operators are called faster
+                value = self._team.step(self._params, self._tensors, x, target, recipe, mode, grads)
         else:
-            loss, changed = self._engine.step(self._tensors, x, target, recipe, mode, self._grads.by_node)
+            loss, changed = self._engine.step(self._tensors, x, target, recipe, mode, grads.by_node)
             self._update_buffers(changed)
             value = float(loss)
         self._steps += 1
-        with denormals_are_zero():
-            self.spec.train.optimizer.update(
-                self._params.stepped, self._grads.stepped, self._optimizer_state, self._steps
-            )
+        with torch.inference_mode(), denormals_are_zero():
+            self.spec.train.optimizer.update(self._params.stepped, grads.stepped, state, self._steps)
         return value
 
     def _whole_step(self, x: Tensor, target: Tensor) -> Tensor | None:

@@ -205,15 +205,14 @@ class CompiledEngine(OptimizedEngine):
         if functions is None:
             return super().part(parameters, tensors, x, target, loss, mode, gradients, weight)
         total = 0.0
-        with torch.inference_mode(False), torch.no_grad():
-            trained, into = parameters.stepped, gradients.stepped
-            x, target = x.contiguous(), target.contiguous()
-            for pictures, wanted, share in grouped(x, target, self.course(shape).groups, loss):
-                slope = self._slope(weight * share)
-                value, gradient = functions[len(pictures)](trained, pictures, wanted, slope)
-                into.add_(gradient)
-                del gradient  # not to be there beside the next one
-                total += share * float(value)
+        trained, into = parameters.stepped, gradients.stepped
+        x, target = x.contiguous(), target.contiguous()
+        for pictures, wanted, share in grouped(x, target, self.course(shape).groups, loss):
+            slope = self._slope(weight * share)
+            value, gradient = functions[len(pictures)](trained, pictures, wanted, slope)
+            into.add_(gradient)
+            del gradient  # not to be there beside the next one
+            total += share * float(value)
         return total
 
     def _slope(self, weight: float) -> Tensor:

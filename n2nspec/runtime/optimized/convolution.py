@@ -7,7 +7,7 @@ parameters have moved; a step then does nothing but call torch's operators.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from math import inf, prod
 from typing import TYPE_CHECKING
@@ -17,8 +17,8 @@ from n2nspec.compiler.lowering import Lowerings, usual
 from n2nspec.compiler.program import Activation, ConvOp
 from n2nspec.layers._base import Mode
 from n2nspec.runtime.optimized.buffers import Buffers, Scratch
-from n2nspec.runtime.optimized.correlate import Call, Correlation
-from n2nspec.runtime.optimized.kernels import Kernel, Values
+from n2nspec.runtime.optimized.correlate import Correlation
+from n2nspec.runtime.optimized.kernels import Call, Kernel, Values
 from n2nspec.runtime.optimized.sources import Backward, Forward, from_input
 from n2nspec.runtime.optimized.tiling import Tile, tiles
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["ConvKernel"]
 
 Tensors = Mapping[str, Mapping[str, "Tensor"]]
+
+BESIDE = 16
+"""Numbers that fill a vector unit: pixels of fewer channels are summed several at a time."""
 
 
 class ConvKernel(Kernel):
@@ -107,7 +110,10 @@ class ConvKernel(Kernel):
             numbers = max(tile.rows for tile in self.tiles) * width * gradient.stored
             large = [scratch for scratch in later if scratch and prod(scratch.shape) >= numbers]
             self.slope = large[0] if large else buffers.scratch((numbers,), then, then)
-        self.sums = buffers.scratch((gradient.stored,), then, then)
+        pixels = prod(gradient.storage_shape[:3])
+        self.beside = next(k for k in range(max(1, BESIDE // gradient.stored), 0, -1) if pixels % k == 0)
+        """So many pixels are summed side by side."""
+        self.sums = buffers.scratch((self.beside + 1, gradient.stored), then, then)
         self.backward_bound_to: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -136,7 +142,7 @@ class ConvKernel(Kernel):
             yield w[:, :, start : start + source.channels]
             start += source.channels
 
-    def forward(self, tensors: Tensors, mode: Mode, *, keep: bool) -> None:
+    def forward(self, tensors: Tensors, mode: Mode, *, keep: bool) -> Sequence[Call]:
         weight, bias = self._weights(tensors, self.op.weights.node)
         if self.bound_to is not weight:
             self.bound_to = weight
@@ -144,6 +150,7 @@ class ConvKernel(Kernel):
                 self.forward_calls = list(self._forward_calls(weight, bias))
         for call in self.forward_calls:
             call()
+        return self.forward_calls
 
     def _forward_calls(self, weight: Tensor, bias: Tensor | None) -> Iterator[Call]:
         op, parts = self.op, list(self._parts(weight))
@@ -213,7 +220,7 @@ class ConvKernel(Kernel):
             out = self.out.whole[:, rows, columns]
             yield from _activated(activation, part, out)
 
-    def backward(self, tensors: Tensors, gradients: Tensors) -> None:
+    def backward(self, tensors: Tensors, gradients: Tensors) -> Sequence[Call]:
         weight, _ = self._weights(tensors, self.op.weights.node)
         gw, gb = self._weights(gradients, self.op.weights.owner)
         bound_to = self.backward_bound_to
@@ -221,14 +228,13 @@ class ConvKernel(Kernel):
             self.backward_bound_to = weight, gw
             with torch.inference_mode(False):
                 self._bind_backward(weight, gw, gb)
-        for call in () if self.op.name in self.values.joined else self.activation_calls:
-            call()
-        for call in self.first_calls:
-            call()
+        calls = [] if self.op.name in self.values.joined else list(self.activation_calls)
+        calls += self.first_calls
         for part in self.backwards:
-            first = part.target is not None and self.values.first(part.target)
-            for call in part.calls[first]:
-                call()
+            calls += part.calls[part.target is not None and self.values.first(part.target)]
+        for call in calls:
+            call()
+        return calls
 
     def _bind_backward(self, weight: Tensor, gw: Tensor, gb: Tensor | None) -> None:
         picture = self.gradient
@@ -236,9 +242,14 @@ class ConvKernel(Kernel):
         self.first_calls: list[Call] = []
         matrix = self.copy.tensor if self.copy else picture.matrix if picture.bare else None
         if gb is not None:  # the border is zero
-            sums = self.sums.tensor
-            self.first_calls.append(partial(torch.sum, picture.matrix, 0, out=sums))
-            self.first_calls.append(partial(gb.add_, sums[: self.op.shape[1]]))
+            sums, total = self.sums.tensor[:-1], self.sums.tensor[-1]
+            wide = picture.matrix.view(-1, sums.numel())
+            self.first_calls.append(partial(torch.sum, wide, 0, out=sums.view(-1)))
+            if self.beside > 1:
+                self.first_calls.append(partial(torch.sum, sums, 0, out=total))
+            else:
+                total = sums[0]
+            self.first_calls.append(partial(gb.add_, total[: self.op.shape[1]]))
         for part, w, g in zip(self.backwards, self._parts(weight), self._parts(gw), strict=True):
             part.bind_weights(w, g, matrix)
 

@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING
 from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap, spread
 from n2nspec.runtime.optimized.buffers import Buffers, Picture
+from n2nspec.runtime.optimized.kernels import Call
 from n2nspec.runtime.optimized.tiling import TILE, Tile, tiles
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Call", "Correlation", "Finish", "KernelMatrix", "pads_for"]
-
-Call = Callable[[], object]
-"""One operator on its arguments, which are all there."""
+__all__ = ["Correlation", "Finish", "KernelMatrix", "pads_for"]
 
 Finish = Callable[[Tile, "Tensor"], Iterator[Call]]
 """What is done to a tile of a product, (pictures, rows of windows, windows, channels), once it is there."""
@@ -72,10 +70,10 @@ class KernelMatrix:
         self._gradient = buffers.scratch(shape[::-1], when, when)
         self.plain = maps[0].plain and maps[1].plain
         if not self.plain:
-            order = prod(self.scales) * prod(self.lengths)
-            self.spread = torch.tensor(spread(maps, kernel), dtype=buffers.dtype, device=buffers.device)
-            self.flat = buffers.scratch((prod(kernel), self.channels * outputs), when, when)
-            self.phases = buffers.scratch((order, self.channels * outputs), when, when)
+            # (kH·kW, rH·kH'·rW·kW')
+            self.spread = torch.tensor(spread(maps, kernel), dtype=buffers.dtype, device=buffers.device).t()
+            self.flat = buffers.scratch((self.channels * outputs, prod(kernel)), when, when)
+            self.phases = buffers.scratch((self.channels * outputs, self.spread.shape[1]), when, when)
 
     def bind(self) -> None:
         """Makes the views, once memory is there."""
@@ -96,25 +94,49 @@ class KernelMatrix:
         if self.plain:
             yield partial(self._to.copy_, weights)
             return
-        flat, phases = self.flat.tensor, self.phases.tensor
-        yield partial(flat.view(*self.kernel, self.channels, self.outputs).copy_, weights)
-        yield partial(torch.mm, self.spread, flat, out=phases)
-        yield partial(self._to.copy_, self._by_phase(phases))
+        flat, channels_first = _as_kept(weights)
+        if flat is None:  # some channels of a kernel
+            flat, channels_first = self.flat.tensor, True
+            yield partial(
+                flat.view(self.channels, self.outputs, *self.kernel).permute(2, 3, 0, 1).copy_, weights
+            )
+        phases = self.phases.tensor
+        yield partial(torch.mm, flat, self.spread, out=phases)
+        yield partial(self._to.copy_, self._by_phase(phases, channels_first))
 
     def collected(self, gradient: Tensor) -> Iterator[Call]:
         """The adjoint of `filled`: adds what stands in the matrix' gradient to that of the weights."""
         if self.plain:
             yield partial(gradient.add_, self._from)
             return
-        flat, phases = self.flat.tensor, self.phases.tensor
-        yield partial(self._by_phase(phases).copy_, self._from)
-        yield partial(torch.mm, self.spread.t(), phases, out=flat)
-        yield partial(gradient.add_, flat.view(*self.kernel, self.channels, self.outputs))
+        phases = self.phases.tensor
+        flat, channels_first = _as_kept(gradient)
+        yield partial(self._by_phase(phases, channels_first).copy_, self._from)
+        if flat is not None:
+            yield partial(flat.addmm_, phases, self.spread.t())
+            return
+        flat = self.flat.tensor
+        yield partial(torch.mm, phases, self.spread.t(), out=flat)
+        yield partial(gradient.add_, flat.view(self.channels, self.outputs, *self.kernel).permute(2, 3, 0, 1))
 
-    def _by_phase(self, phases: Tensor) -> Tensor:
-        """The other order of the same numbers, (rH, kH, rW, kW, C, O), seen as (kH, kW, C, rH, rW, O)."""
+    def _by_phase(self, phases: Tensor, channels_first: bool) -> Tensor:
+        """Rows by channels and outputs, or the other way round, seen as (kH, kW, C, rH, rW, O)."""
         (r_h, r_w), (l_h, l_w) = self.scales, self.lengths
-        return phases.view(r_h, l_h, r_w, l_w, self.channels, self.outputs).permute(1, 3, 4, 0, 2, 5)
+        if channels_first:
+            return phases.view(self.channels, self.outputs, r_h, l_h, r_w, l_w).permute(3, 5, 0, 2, 4, 1)
+        return phases.view(self.outputs, self.channels, r_h, l_h, r_w, l_w).permute(3, 5, 1, 2, 4, 0)
+
+
+def _as_kept(weights: Tensor) -> tuple[Tensor | None, bool]:
+    """A whole kernel (kH, kW, C, O) as a matrix with a row for each channel and output, by views alone.
+
+    And whether channels come first in its memory, not outputs. None where it is part of a kernel.
+    """
+    for channels_first, order in ((True, (2, 3, 0, 1)), (False, (3, 2, 0, 1))):
+        kept = weights.permute(order)
+        if kept.is_contiguous():
+            return kept.view(-1, weights.shape[0] * weights.shape[1]), channels_first
+    return None, True
 
 
 class Correlation:

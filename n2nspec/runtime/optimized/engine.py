@@ -243,6 +243,8 @@ class OptimizedEngine:
     ) -> float:  # fmt: skip
         """`step` on pictures of a batch, whose loss counts `weight` in that of the whole.
 
+        To be called in torch's inference mode: no tensor that is made stays.
+
         Args:
             parameters: `tensors` are views of them.
         """

@@ -6,7 +6,7 @@ memory at every call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from n2nspec.layers._base import Mode, Needs
 from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
 from n2nspec.runtime.optimized.convolution import ConvKernel
 from n2nspec.runtime.optimized.correlate import pads_for
-from n2nspec.runtime.optimized.kernels import Kernel, LayerKernel, PoolKernel, Values
+from n2nspec.runtime.optimized.kernels import Call, Kernel, LayerKernel, PoolKernel, Values
 from n2nspec.runtime.optimized.sources import from_input
 from n2nspec.runtime.optimized.squared_error import SquaredError
 
@@ -106,6 +106,9 @@ class Instance:
         self.changed: dict[str, dict[str, Tensor]] = {}
         """The buffers of layers that the newest forward pass changed, by node."""
         self._pass: _Pass | None = None
+        self._forward = self._backward = _Record()
+        self._written: set[str] = set()
+        """The values that the recorded backward pass has made gradients of."""
         self.buffers.allocate()
         for kernel in self.kernels:
             kernel.bind()
@@ -151,19 +154,25 @@ class Instance:
     def forward(self, tensors: Tensors, x: Tensor, mode: Mode) -> Tensor:
         """The output, in a buffer that the next call overwrites."""
         self.values.forget()
-        self._pass = _Pass(x, mode) if self.timeline.again else None
         self._clear(0)
         self.values.put(self.program.input_name, x)
+        if not self._forward.repeat(tensors):
+            self._forward = self._run_forward(tensors, x, mode)
+            self.changed = self._changes()
+        return self.values.nchw(self.program.output)
+
+    def _run_forward(self, tensors: Tensors, x: Tensor, mode: Mode) -> _Record:
+        record = _Record(tensors)
+        self._pass = _Pass(x, mode) if self.timeline.again else None
         for index, kernel in enumerate(self.kernels):
             if index:
-                self._clear(index)
+                record.add(self._clear(index))
             if self._pass and index in self.again:
                 self._pass.remember(index, kernel.op)
             kept = kernel.op.name in self.wanted and index not in self.again
-            kernel.forward(tensors, mode, keep=kept)
+            record.add(kernel.forward(tensors, mode, keep=kept))
             self._release(index)
-        self.changed = self._changes()
-        return self.values.nchw(self.program.output)
+        return record if self._pass is None else _Record()
 
     def _changes(self) -> dict[str, dict[str, Tensor]]:
         found: dict[str, dict[str, Tensor]] = {}
@@ -184,15 +193,26 @@ class Instance:
 
     def backward(self, tensors: Tensors, gradients: Tensors) -> None:
         """Adds to the parameters' gradients, once the output's stands in its place."""
+        values = self.values
+        begin = tensors, gradients, frozenset(values.written), frozenset(values.joined)
+        if self._backward.repeat(*begin):
+            values.written |= self._written
+            return
+        self._backward = self._run_backward(_Record(*begin), tensors, gradients)
+        self._written = set(values.written)
+
+    def _run_backward(self, record: _Record, tensors: Tensors, gradients: Tensors) -> _Record:
         for moment, kind, index in self.timeline.calls:
-            self._clear(moment)
+            record.add(self._clear(moment))
             if kind == "backward":
-                self.kernels[index].backward(tensors, gradients)
+                record.add(self.kernels[index].backward(tensors, gradients))
                 self.values.loose_gradients.pop(self.program.ops[index].name, None)
             else:
                 self._recompute(index, tensors)
+                record.add(None)
             self._release(moment)
         self._pass = None
+        return record
 
     def _recompute(self, index: int, tensors: Tensors) -> None:
         assert self._pass is not None
@@ -203,14 +223,47 @@ class Instance:
         with self._pass.same_numbers(index):
             kernel.forward(tensors, self._pass.mode, keep=kernel.op.name in self.wanted)
 
-    def _clear(self, moment: int) -> None:
-        for picture in self.buffers.cleared.get(moment, ()):
-            picture.clear_border()
+    def _clear(self, moment: int) -> Sequence[Call]:
+        calls = [picture.clear_border for picture in self.buffers.cleared.get(moment, ())]
+        for call in calls:
+            call()
+        return calls
 
     def _release(self, moment: int) -> None:
         """Lets go of what no kernel reads after this moment."""
         for name in self.timeline.releases.get(moment, ()):
             self.values.loose.pop(name, None)
+
+
+class _Record:
+    """The calls of a pass that was nothing but calls.
+
+    They are made again, one after the other, where what decides on them is given once more: the very same
+    objects, or sets of the same names. A record of nothing is never repeated.
+    """
+
+    def __init__(self, *given: object) -> None:
+        self._given = given
+        self._calls: list[Call] | None = [] if given else None
+
+    def add(self, calls: Sequence[Call] | None) -> None:
+        """What was done next; None for something else than calls."""
+        if calls is None:
+            self._calls = None
+        elif self._calls is not None:
+            self._calls += calls
+
+    def repeat(self, *given: object) -> bool:
+        """Whether this is the same pass, which has then been made again."""
+        if self._calls is None or not all(map(_same, given, self._given)):
+            return False
+        for call in self._calls:
+            call()
+        return True
+
+
+def _same(one: object, other: object) -> bool:
+    return one == other if isinstance(one, frozenset) else one is other
 
 
 class _Pass:

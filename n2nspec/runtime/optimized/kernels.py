@@ -8,7 +8,7 @@ by convolutions, activations and pooling; operations without a kernel of their o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,10 @@ from n2nspec.runtime.optimized.tiling import tiles
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Kernel", "LayerKernel", "PoolKernel", "Values"]
+__all__ = ["Call", "Kernel", "LayerKernel", "PoolKernel", "Values"]
+
+Call = Callable[[], object]
+"""One operator on its arguments, which are all there."""
 
 Tensors = Mapping[str, Mapping[str, "Tensor"]]
 
@@ -87,7 +90,11 @@ class Values:
 
 
 class Kernel(ABC):
-    """Runs one operation."""
+    """Runs one operation.
+
+    Both passes return the calls that they were, if they were nothing else: made again they do the same, as
+    long as parameters and gradients stay where they are.
+    """
 
     op: Op
 
@@ -95,11 +102,11 @@ class Kernel(ABC):
         """Makes views of the buffers, once memory is there."""
 
     @abstractmethod
-    def forward(self, tensors: Tensors, mode: Mode, *, keep: bool) -> None:
+    def forward(self, tensors: Tensors, mode: Mode, *, keep: bool) -> Sequence[Call] | None:
         """Computes the value from its inputs."""
 
     @abstractmethod
-    def backward(self, tensors: Tensors, gradients: Tensors) -> None:
+    def backward(self, tensors: Tensors, gradients: Tensors) -> Sequence[Call] | None:
         """Adds to the gradients of inputs and parameters, given the gradient of the value."""
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from n2nspec.compiler.program import ConvOp, Source
 from n2nspec.runtime.optimized.buffers import Buffers, Picture, Scratch
-from n2nspec.runtime.optimized.correlate import Call, Correlation, Finish, KernelMatrix
-from n2nspec.runtime.optimized.kernels import Values
+from n2nspec.runtime.optimized.correlate import Correlation, Finish, KernelMatrix
+from n2nspec.runtime.optimized.kernels import Call, Values
 from n2nspec.runtime.optimized.sums import Sums
 
 if TYPE_CHECKING:

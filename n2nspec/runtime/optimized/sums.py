@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap
 from n2nspec.runtime.optimized.buffers import Buffers, Picture
-from n2nspec.runtime.optimized.correlate import Call
+from n2nspec.runtime.optimized.kernels import Call
 
 if TYPE_CHECKING:
     from torch import Tensor

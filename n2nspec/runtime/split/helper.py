@@ -97,10 +97,11 @@ class Helper:
         loss, weight = self.loss.model_copy(update=job["loss"]), job["weight"]
 
         def step() -> float:
-            self.gradients.flat.zero_()
-            return self.engine.part(
-                self.parameters, self.tensors, x, target, loss, self.mode, self.gradients, weight
-            )
+            with torch.inference_mode():  # where operators are called faster
+                self.gradients.flat.zero_()
+                return self.engine.part(
+                    self.parameters, self.tensors, x, target, loss, self.mode, self.gradients, weight
+                )
 
         self.step = step
 
