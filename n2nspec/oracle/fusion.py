@@ -3,9 +3,10 @@
 In: a recording of tensor operations. Out: the most bytes at once, besides what the caller gave. What follows
 is what torch's compiler (Inductor) does with such operations on a CPU, without doing it:
 
-1. The operands and results of matrix products are in memory, and so are the results of sums and of whatever
-   scatters numbers, what `as_strided` is taken of, and what the function returns. All else is a formula that
-   each reader computes anew from what is in memory, until it reads from too many places or is too long.
+1. The operands and results of matrix products are in memory, and so are the results of sums, of whatever
+   scatters numbers and of what puts tensors together, what `as_strided` is taken of, and what the function
+   returns. All else is a formula that each reader computes anew from what is in memory, until it reads from
+   too many places or is too long.
 2. What loops write to memory joins the loops that made one of its inputs, if each number needs only the one
    in the same place there and no cycle arises. What nobody else reads is then never in memory. Otherwise it
    joins loops that run as often and read something from the same place, unless they are far away: what is
@@ -43,7 +44,7 @@ PRODUCTS = frozenset((
 WRITTEN = frozenset((
     "sum", "mean", "var", "var_mean", "std", "amax", "amin", "max", "min", "argmax", "argmin", "prod", "any",
     "all", "norm", "linalg_vector_norm", "cumsum", "sort", "col2im", "index_put", "index_put_", "index_add",
-    "scatter", "scatter_add", "scatter_add_", "scatter_",
+    "scatter", "scatter_add", "scatter_add_", "scatter_", "cat", "stack",
 ))  # fmt: skip
 """Their results are in memory. Those of `max` and `min` without an axis only, but that is little."""
 FILLED = frozenset(("new_zeros", "new_full", "new_ones", "zeros_like", "full_like", "ones_like"))

@@ -124,13 +124,13 @@ class TrainingStep:
             value, saved[op.name], updates = function.forward(own, xs, self.mode)
             if op.name != self.program.output:  # what the loss sees is not rounded
                 value = value.to(low)
-            values[op.name] = _kept(value) if op.name in self.kept else value
+            values[op.name] = channels_last(value) if op.name in self.kept else value
             for key, value in updates.items():
                 assert weights
                 changed.setdefault(weights.node, {})[weights.prefix + key] = value
 
         if target.dim() == 4:  # it meets values in that order
-            target = _kept(target)
+            target = channels_last(target)
         loss, kept = self.loss.forward(values[self.program.output], target)
         slope = torch.ones_like(loss) if weight is None else weight
         gradients = {self.program.output: self.loss.backward(kept, slope)}
@@ -160,11 +160,6 @@ class TrainingStep:
 
 def _weights(op: Op) -> Weights | None:
     return getattr(op, "weights", None)
-
-
-def _kept(x: Tensor) -> Tensor:
-    """Pictures (N, C, H, W), settled in the order (N, H, W, C)."""
-    return channels_last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def _own(weights: Weights, named: Mapping[str, Any]) -> dict[str, Any]:
