@@ -11,6 +11,7 @@ from torch import Tensor
 
 from n2nspec.oracle.compare import difference
 from n2nspec.runtime import Model
+from n2nspec.runtime.optimized.convolution import ConvKernel
 
 
 def test_two_hundred_steps_agree() -> None:
@@ -193,4 +194,59 @@ def test_dropout_draws_the_same_numbers_in_every_engine() -> None:
     x = pictures((2, 2, 6, 6))
     agree(of_model(ours, x), of_model(theirs, x))
     ours.eval(), theirs.eval()
+    agree(of_model(ours, x), of_model(theirs, x))
+
+
+def test_a_step_like_the_last_repeats_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing decides on them any more, until weights or gradients lie elsewhere; the numbers stay right."""
+    asked: list[str] = []
+
+    def watched(name: str) -> None:
+        original = getattr(ConvKernel, name)
+
+        def run(kernel: ConvKernel, *given: object, **more: object) -> object:
+            asked.append(name)
+            return original(kernel, *given, **more)
+
+        monkeypatch.setattr(ConvKernel, name, run)
+
+    watched("forward")
+    watched("backward")
+    ours, theirs = both(spec_graph("n2n"))
+    seed = iter(range(100))
+
+    def step(batch: int = 3) -> list[str]:
+        asked.clear()
+        x, target = (pictures((batch, 3, 16, 16), next(seed)) for _ in range(2))
+        assert ours.step(x, target.sigmoid()) == pytest.approx(theirs.step(x, target.sigmoid()), rel=1e-10)
+        expected = theirs.gradients()
+        for name, gradient in ours.gradients().items():
+            assert difference(gradient, expected[name]).relative <= 1e-9
+        return sorted(set(asked))
+
+    assert step() == ["backward", "forward"]
+    assert step() == ["backward"]  # gradients were handed out, so the next ones lie elsewhere
+    ours.parameters()
+    theirs.parameters()
+    assert step() == ["backward", "forward"]
+    assert step(2) == ["backward", "forward"]
+    assert step() == ["backward"]
+    asked.clear()
+    x, target = pictures((3, 3, 16, 16)), pictures((3, 3, 16, 16), 1).sigmoid()
+    for _ in range(3):
+        assert ours.step(x, target) == pytest.approx(theirs.step(x, target), rel=1e-10)
+    assert asked == 4 * ["backward"]  # the first of them moved away from the gradients handed out before
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3, 5, 16])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8)])
+def test_few_outputs_are_given_their_bias_side_by_side(outputs: int, size: tuple[int, int]) -> None:
+    layers = [
+        conv("a", out_channels=outputs, kernel_size=1, padding=0),
+        {"type": "LeakyReLU", "negative_slope": 0.3},
+        conv("b", out_channels=outputs),
+        {"type": "Sigmoid"},
+    ]
+    ours, theirs = both(graph_of(layers))
+    x = pictures((3, 2, *size))
     agree(of_model(ours, x), of_model(theirs, x))

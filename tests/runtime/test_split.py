@@ -307,8 +307,14 @@ def test_messages_arrive_whole() -> None:
     long = {"text": "x" * 10_000}
     channel.say(long)
     channel.say({"a": 1})
+    channel.say((7, 0.1, 1e-310, float("inf")))
+    channel.say((8, float("nan")))
     assert channel.hear() == long
     assert channel.hear(patience=0) == {"a": 1}
+    assert channel.hear() == (7, 0.1, 1e-310, float("inf"))
+    number, nan = channel.hear() or ()
+    assert number == 8
+    assert nan != nan
     os.close(write)
     assert channel.hear() is None
     os.close(read)

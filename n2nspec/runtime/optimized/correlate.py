@@ -247,7 +247,8 @@ class Correlation:
     def multiplied(
         self, kernels: Tensor, product: Tensor, bias: Tensor | None = None, finish: Finish | None = None
     ) -> Iterator[Call]:
-        """The product of all windows with the kernels, and a bias for every channel of every phase.
+        """The product of all windows with the kernels, and a bias for every channel of every phase, of one
+        window or of some side by side.
 
         What `finish` gives follows each tile, for pixels without phases. `product` may then have just
         `passing_rows`.
@@ -256,13 +257,13 @@ class Correlation:
             for tile, (columns, fill, rows) in zip(self.tiles, self._parts, strict=True):
                 part, view = self._block(product, tile, rows)
                 yield from fill
-                yield _product(columns, kernels, part, bias)
+                yield from _product(columns, kernels, part, bias)
                 yield from finish(tile, view) if finish else ()
             return
         places = kernels.view(len(self._offsets), self.picture.stored, -1).unbind()
         for tile, (rows, shifts) in zip(self.tiles, self._shifts, strict=True):
             part, view = self._block(product, tile, rows)
-            yield _product(shifts[0], places[0], part, bias)
+            yield from _product(shifts[0], places[0], part, bias)
             for pixels, place in zip(shifts[1:], places[1:], strict=True):
                 yield partial(part.addmm_, pixels, place)
             yield from finish(tile, view) if finish else ()
@@ -311,7 +312,7 @@ class Correlation:
                 yield from fill
                 if kernels is not None:
                     part, view = self._block(product, tile, rows)
-                    yield _product(columns, kernels, part)
+                    yield from _product(columns, kernels, part)
                     yield from finish(tile, view) if finish else ()
                 yield from self._collected(index + more, tile, columns, rows, pixels, gradient, whole)
             return
@@ -392,5 +393,13 @@ def _rise(delays: tuple[int, ...]) -> int | None:
     return steps.pop() if len(steps) == 1 else None
 
 
-def _product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> Call:
-    return partial(torch.mm, a, b, out=out) if bias is None else partial(torch.addmm, bias, a, b, out=out)
+def _product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> Iterator[Call]:
+    """With the bias of one row, or of several side by side."""
+    width = out.shape[1]
+    if bias is None:
+        yield partial(torch.mm, a, b, out=out)
+    elif len(bias) == width or not out.is_contiguous() or out.numel() % len(bias):
+        yield partial(torch.addmm, bias[:width], a, b, out=out)
+    else:  # rows of few numbers would be filled with the bias one by one
+        yield partial(torch.mm, a, b, out=out)
+        yield partial(out.view(-1, len(bias)).add_, bias)
