@@ -15,7 +15,7 @@ from n2nspec._lazy import torch
 from n2nspec.compiler.division import divisible
 from n2nspec.diagnostics import Diagnostic, fail
 from n2nspec.geometry import concrete, render_shape
-from n2nspec.graph import ShapedGraph
+from n2nspec.graph import ShapedGraph, ShapedNode
 from n2nspec.layers._base import EVALUATION, Mode
 from n2nspec.layers._module import check_state, version
 from n2nspec.layers.initialisation import initialise
@@ -64,23 +64,18 @@ class Model:
             self._engine.measure_lowerings()
         self._stack: list[tuple[Any, Tensor, int, Tensor, int, bool]] = []
         self._flat = partial(FlatTensors, *parameter_layout(graph), kind=dtype, place=device)
-        self._params = self._flat()
+        with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
+            self._params = self._flat()
+            self._buffers = {node.name: _buffers(node, dtype, device) for node in graph.nodes}
         self._team: Team | None = None
         if isinstance(self._engine, OptimizedEngine) and device.type == "cpu" and divisible(graph):
             self._team = Team(graph, self._engine, self._flat, processes, self._wanted_precision)
-        self._buffers: dict[str, dict[str, Tensor]] = {}
         self._generator = torch.Generator(device).manual_seed(seed)  # of what layers draw in training
         generator = torch.Generator().manual_seed(seed)
         for node in graph.nodes:
             for parameter in node.parameters:
                 tensor = self._params.by_node[node.name][parameter.name]
                 initialise(tensor, parameter, self.spec.train.init, generator)
-            self._buffers[node.name] = {
-                buffer.name: torch.full(
-                    buffer.shape, buffer.value, device=device, dtype=torch.int64 if buffer.integer else dtype
-                )
-                for buffer in node.buffers
-            }
         self._steps = 0
         self._fitting: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
         """Shapes of batches and their targets that are known to fit."""
@@ -440,3 +435,12 @@ class Model:
         module = twin(self.graph, dtype=self.dtype).to(self.device)
         module.load_state_dict(self.state_dict())
         return module
+
+
+def _buffers(node: ShapedNode, kind: dtype, place: device) -> dict[str, Tensor]:
+    return {
+        buffer.name: torch.full(
+            buffer.shape, buffer.value, device=place, dtype=torch.int64 if buffer.integer else kind
+        )
+        for buffer in node.buffers
+    }

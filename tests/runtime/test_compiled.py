@@ -146,6 +146,22 @@ def test_a_batch_in_any_order_of_memory(channels: int, plain: Plain) -> None:
         assert not ours.warnings
 
 
+@pytest.mark.parametrize("tile", [1, 2**24], ids=["tiles", "windows"])
+@pytest.mark.parametrize("fields", [{}, {"stride": 2}, {"dilation": 2}], ids=str)
+def test_pictures_that_begin_within_their_memory(
+    fields: dict[str, int], tile: int, plain: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One channel without margins is read where it lies."""
+    monkeypatch.setattr("n2nspec.runtime.compiled.correlate.LARGE", tile)
+    layers = [conv("a", padding=0, **fields), conv("b")]
+    ours, theirs = both(analyse(load(document(layers, input={"x": ["N", 1, "H", "W"]}))))
+    x = pictures((5, 1, 9, 8))[2:]
+    target = pictures((5, *ours.output_shape((3, 1, 9, 8))[1:]), 1)[2:]
+    for _ in range(2):
+        assert ours.step(x, target) == pytest.approx(theirs.step(x, target), rel=1e-10, abs=0)
+    assert not ours.warnings
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -250,3 +250,37 @@ def test_few_outputs_are_given_their_bias_side_by_side(outputs: int, size: tuple
     ours, theirs = both(graph_of(layers))
     x = pictures((3, 2, *size))
     agree(of_model(ours, x), of_model(theirs, x))
+
+
+@pytest.mark.parametrize("last", [[], [{"type": "Sigmoid"}]], ids=["plain", "sigmoid"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
+def test_one_bad_batch_leaves_nothing_behind(value: float, last: list[dict[str, str]]) -> None:
+    """Three channels are kept as four, and a NaN in the fourth would stay."""
+    layers = [conv("a", out_channels=3), {"type": "Sigmoid"}, conv("b", out_channels=3), *last]
+    ours, theirs = both(graph_of(layers))
+    x, target = pictures((2, 2, 6, 5)), pictures((2, 3, 6, 5), 1).sigmoid()
+    bad = x.clone()
+    bad[0, 0, 0, 0] = value
+    state = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+    for model in (ours, theirs):
+        model.step(bad, target)
+        of_model(model, bad)
+        model.load_state_dict(state)
+        model.zero_grad()
+    agree(of_model(ours, x), of_model(theirs, x))
+    ours, theirs = both(graph_of(layers))
+    ours.step(bad, target)
+    ours.load_state_dict(theirs.state_dict())
+    assert ours.step(x, target) == pytest.approx(theirs.step(x, target), rel=1e-10)
+
+
+@pytest.mark.parametrize("engine", ["reference", "optimized"])
+def test_a_model_that_is_made_in_inference_mode(engine: str) -> None:
+    graph = graph_of([conv("a"), {"type": "BatchNorm2d"}, conv("b")])
+    with torch.inference_mode():
+        ours = model_of(graph, engine)
+    theirs = model_of(graph, engine)
+    x, target = pictures((3, 2, 6, 5)), pictures((3, 2, 6, 5), 1)
+    assert ours.step(x, target) == theirs.step(x, target)
+    ours.load_state_dict(theirs.state_dict())
+    assert ours.step(x, target) == theirs.step(x, target)

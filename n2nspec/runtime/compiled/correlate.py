@@ -112,6 +112,8 @@ class Correlation:
             laid = padded(x, pads).to(low).contiguous()
         if self.tiled:
             return settled(laid)
+        if laid.storage_offset():  # the input itself, as a part of something else
+            laid = laid.clone()
         windows = self._window.view(laid)
         # settled before the reshape: a compiler that sees one index takes it apart again for every number
         return settled(windows.contiguous()).view(

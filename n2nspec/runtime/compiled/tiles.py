@@ -50,14 +50,15 @@ class Window:
         """As an operator takes it."""
         return [*self.count, *self.lengths, *self.stride, *self.dilation, *self.begin]
 
-    def view(self, padded: Tensor) -> Tensor:
-        """The windows, (N, windows down, windows across, kH, kW, C), of pictures (N, H, W, C)."""
+    def view(self, padded: Tensor, offset: int = 0) -> Tensor:
+        """The windows, (N, windows down, windows across, kH, kW, C), of pictures (N, H, W, C) that begin
+        `offset` numbers into their storage. A compiler counts from where they begin."""
         step, row, column, channel = padded.stride()
         (s_h, s_w), (d_h, d_w) = self.stride, self.dilation
         return padded.as_strided(
             (padded.shape[0], *self.count, *self.lengths, padded.shape[3]),
             (step, row * s_h, column * s_w, row * d_h, column * d_w, channel),
-            self.begin[0] * row + self.begin[1] * column,
+            offset + self.begin[0] * row + self.begin[1] * column,
         )
 
     def shifts(self, padded: Tensor) -> bool:
@@ -167,7 +168,7 @@ def _add_product(found: Tensor, a: Tensor, b: Tensor) -> None:
 
 def _tiles(padded: Tensor, window: Window) -> Iterator[tuple[Tensor, slice]]:
     """The windows' matrix in parts, each with the rows that it is; the next part overwrites the last."""
-    view = window.view(padded)
+    view = window.view(padded, int(padded.storage_offset()))
     n, (down, across), depth = padded.shape[0], window.count, prod(view.shape[3:])
     lines = min(down, max(1, TILE // (across * depth * padded.element_size())))
     columns = padded.new_empty((lines * across, depth))

@@ -261,6 +261,9 @@ class ConvKernel(Kernel):
         activation = self.op.activation
         if activation is None:
             return
+        spare = self.gradient.whole[..., self.op.shape[1] :]
+        if spare.numel():  # a NaN may have got there, and would stay
+            yield spare.zero_
         for tile in self.tiles:
             gy, y = tile.of(self.gradient.whole), tile.of(self.out.whole)
             if activation.kind == "sigmoid":

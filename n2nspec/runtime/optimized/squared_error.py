@@ -32,6 +32,7 @@ class SquaredError:
         channels = gradient.shape[1]
         self._flat = gradient.padded.view(-1)  # whatever is no pixel is zero
         self._all = prediction.nchw, gradient.nchw
+        self._spare = gradient.whole[..., channels:]
         self._each = [
             (prediction.inside[..., c], gradient.inside[..., c])
             for c in range(channels if channels <= FEW else 0)
@@ -39,6 +40,8 @@ class SquaredError:
 
     def __call__(self, target: Tensor, mean: bool, weight: float = 1.0) -> Tensor:
         """The loss: the mean over all numbers, or their sum. The gradient is that of `weight` times it."""
+        if self._spare.numel():  # a NaN may have got there
+            self._spare.zero_()
         if self._each:
             for (y, gy), t in zip(self._each, target.unbind(1), strict=True):
                 torch.sub(y, t, out=gy)
