@@ -168,7 +168,9 @@ class ConvKernel(Kernel):
                     yield partial(self.bias[..., : op.shape[1]].copy_, bias)
             last = index == len(parts) - 1
             finish = partial(self._finished, total) if last and correlation.scale == 1 else None
-            yield from correlation.multiplied(forward.matrix.kernels, product, added, finish)
+            yield from correlation.multiplied(
+                forward.matrix.kernels, product, added, finish, passing=forward.passing
+            )
             if finish:
                 return
             if correlation.scale == 1:

@@ -17,7 +17,7 @@ from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap, spread
 from n2nspec.runtime.optimized.buffers import Buffers, Picture
 from n2nspec.runtime.optimized.kernels import Call
-from n2nspec.runtime.optimized.tiling import TILE, Tile, tiles
+from n2nspec.runtime.optimized.tiling import TILE, Tile, evenly, tiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -245,35 +245,41 @@ class Correlation:
             )
 
     def multiplied(
-        self, kernels: Tensor, product: Tensor, bias: Tensor | None = None, finish: Finish | None = None
-    ) -> Iterator[Call]:
+        self, kernels: Tensor, product: Tensor, bias: Tensor | None = None, finish: Finish | None = None,
+        *, passing: bool = False, add: bool = False,
+    ) -> Iterator[Call]:  # fmt: skip
         """The product of all windows with the kernels, and a bias for every channel of every phase, of one
         window or of some side by side.
 
-        What `finish` gives follows each tile, for pixels without phases. `product` may then have just
-        `passing_rows`.
+        What `finish` gives follows each tile, for pixels without phases. If `passing`, the products of tiles
+        take each other's place, `passing_rows` long. With `add`, what stands in `product` is kept, and these
+        are added. What is between the windows of shifted pixels is written too, up to the last window.
         """
         if not self.shifted:
             for tile, (columns, fill, rows) in zip(self.tiles, self._parts, strict=True):
-                part, view = self._block(product, tile, rows)
+                part, view = self._block(product, tile, rows, passing)
                 yield from fill
-                yield from _product(columns, kernels, part, bias)
+                yield from _product(columns, kernels, part, bias, add=add)
                 yield from finish(tile, view) if finish else ()
             return
         places = kernels.view(len(self._offsets), self.picture.stored, -1).unbind()
         for tile, (rows, shifts) in zip(self.tiles, self._shifts, strict=True):
-            part, view = self._block(product, tile, rows)
-            yield from _product(shifts[0], places[0], part, bias)
+            part, view = self._block(product, tile, rows, passing)
+            yield from _product(shifts[0], places[0], part, bias, add=add)
             for pixels, place in zip(shifts[1:], places[1:], strict=True):
                 yield partial(part.addmm_, pixels, place)
             yield from finish(tile, view) if finish else ()
 
-    def _block(self, product: Tensor, tile: Tile, rows: slice) -> tuple[Tensor, Tensor]:
+    def _block(self, product: Tensor, tile: Tile, rows: slice, passing: bool) -> tuple[Tensor, Tensor]:
         """Where a tile's product goes: its rows, and its windows, (pictures, down, across, numbers)."""
-        start = rows.start if product.shape[0] == self.rows else 0
-        block = product[start : start + self._rows(tile)]
-        view = block.view(tile.last - tile.first, -1, self.pitch[1], block.shape[1])
-        return block[: rows.stop - rows.start], view[:, : tile.bottom - tile.top, : self.count[1]]
+        part = product[: rows.stop - rows.start] if passing else product[rows]
+        pixel, numbers = product.stride(0), product.shape[1]
+        height, width = self.pitch
+        view = part.as_strided(
+            (tile.last - tile.first, tile.bottom - tile.top, self.count[1], numbers),
+            (height * width * pixel, width * pixel, pixel, 1),
+        )
+        return part, view
 
     def correlated(self, pixels: Tensor, gradient: Tensor, whole: Tensor | None = None) -> Iterator[Call]:
         """The transposed gradient of the kernels that turn the windows into `pixels`.
@@ -297,27 +303,28 @@ class Correlation:
         yield partial(gradient.addmm_, own.t(), columns, beta=float(index > 0))
 
     def collected(
-        self, pixels: Tensor, gradient: Tensor, kernels: Tensor | None, product: Tensor,
+        self, pixels: Tensor, gradient: Tensor, kernels: Tensor | None, product: Tensor | None,
         finish: Finish | None = None, whole: Tensor | None = None, *, more: bool = False,
+        passing: bool = False, add: bool = False,
     ) -> Iterator[Call]:  # fmt: skip
-        """The transposed gradient of the kernels that give `pixels`, and with kernels the product.
+        """The transposed gradient of the kernels that give `pixels`, and with kernels their product.
 
         Windows that are copied serve both before they are given up. Shifted ones need `pixels` as a matrix of
-        the same pitch, whose border is zero, so that what stands there counts nothing. `finish` is that of
-        `multiplied`. Where `whole` is given, (N, H, W, C), its tiles are copied to `pixels` one by one.
+        the same pitch, whose border is zero, so that what stands there counts nothing. `finish`, `passing`
+        and `add` are those of `multiplied`. Where `whole` is given, (N, H, W, C), its tiles are copied to `pixels` one by one.
         With `more`, what stands in `gradient` is kept, and these are added.
         """
         if not self.shifted:
             for index, (tile, (columns, fill, rows)) in enumerate(zip(self.tiles, self._parts, strict=True)):
                 yield from fill
-                if kernels is not None:
-                    part, view = self._block(product, tile, rows)
-                    yield from _product(columns, kernels, part)
+                if kernels is not None and product is not None:
+                    part, view = self._block(product, tile, rows, passing)
+                    yield from _product(columns, kernels, part, add=add)
                     yield from finish(tile, view) if finish else ()
                 yield from self._collected(index + more, tile, columns, rows, pixels, gradient, whole)
             return
-        if kernels is not None:
-            yield from self.multiplied(kernels, product, finish=finish)
+        if kernels is not None and product is not None:
+            yield from self.multiplied(kernels, product, finish=finish, passing=passing, add=add)
         stored = self.picture.stored
         padded = self.picture.matrix
         # from where the first pixel of `pixels` stands, windows begin as many pixels further
@@ -325,16 +332,25 @@ class Correlation:
             block = gradient[:, place * stored : (place + 1) * stored]
             shift = offset - self._origin
             first, last = max(0, -shift), min(len(pixels), len(padded) - shift)
-            for start in range(first, last, self.tile):
-                stop = min(start + self.tile, last)
+            for index, (start, stop) in enumerate(evenly(last - first, self.tile)):
+                start, stop = start + first, stop + first
                 yield partial(
                     block.addmm_, pixels[start:stop].t(), padded[start + shift : stop + shift],
-                    beta=float(more or start > first),
+                    beta=float(more or index > 0),
                 )  # fmt: skip
 
     def align(self, pixels: Picture) -> None:
         """Names the picture whose pixels `collect` will be given: window 0 is its first inner pixel's."""
         self._origin = pixels.pads[0] * self.pitch[1] + pixels.pads[2]
+
+    def fits(self, picture: Picture) -> bool:
+        """Whether the product can be written into a picture, of as many pixels as windows, at once."""
+        same = picture.storage_shape == (self.picture.shape[0], *self.pitch, self.outputs)
+        return self.shifted and self.scale == 1 and same and picture.shape[1] == self.outputs
+
+    def place_in(self, picture: Picture) -> Tensor:
+        """A picture that `fits`, as rows for the product, which spoils the border."""
+        return picture.matrix[picture.pads[0] * self.pitch[1] + picture.pads[2] :]
 
     def view(self, product: Tensor) -> Tensor:
         """The product as (N, windows down, windows across, rH, rW, channels)."""
@@ -393,10 +409,14 @@ def _rise(delays: tuple[int, ...]) -> int | None:
     return steps.pop() if len(steps) == 1 else None
 
 
-def _product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> Iterator[Call]:
-    """With the bias of one row, or of several side by side."""
+def _product(
+    a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None, *, add: bool = False
+) -> Iterator[Call]:
+    """With the bias of one row, or of several side by side; or added to what is there."""
     width = out.shape[1]
-    if bias is None:
+    if add:
+        yield partial(out.addmm_, a, b)
+    elif bias is None:
         yield partial(torch.mm, a, b, out=out)
     elif len(bias) == width or not out.is_contiguous() or out.numel() % len(bias):
         yield partial(torch.addmm, bias[:width], a, b, out=out)

@@ -46,9 +46,9 @@ class Forward:
         self.matrix = KernelMatrix(buffers, source.maps, kernel, x, op.shape[1], now, columns=outputs)
         at_once = out.bare and self.correlation.scale == 1 and not shifted
         self.scratch: Scratch | None = None
+        self.passing = last and self.correlation.scale == 1 and (not at_once or index > 0)
         if not at_once or index:
-            passing = last and self.correlation.scale == 1
-            rows = self.correlation.passing_rows if passing else self.correlation.rows
+            rows = self.correlation.passing_rows if self.passing else self.correlation.rows
             self.scratch = buffers.scratch((rows, self.correlation.scale * outputs), now, now)
         self._out = out
 
@@ -97,15 +97,19 @@ class Backward:
         )  # fmt: skip
         correlation.align(x)
         self.matrix = KernelMatrix(buffers, adjoint, kernel, gradient, source.channels, then)
-        self.passing = correlation.scale == 1
+        self.target_picture = values.gradient_pictures[source.value] if needed else None
+        self.at_once = self.target_picture is not None and correlation.fits(self.target_picture)
+        """Whether products are written where the gradient of the input belongs."""
+        self.passing = correlation.scale == 1 and not self.at_once
+        self.product: Scratch | None = None
         rows = correlation.passing_rows if self.passing else correlation.rows
-        self.product = buffers.scratch((rows, correlation.scale * source.channels), then, then)
+        if needed and not self.at_once:
+            self.product = buffers.scratch((rows, correlation.scale * source.channels), then, then)
         self.copy: Scratch | None = None
         if not self.own and not x.contiguous and not correlation.shifted:
             pixels = rows if self.passing else x.shape[0] * x.shape[2] * x.shape[3]
             self.copy = buffers.scratch((pixels, source.channels), then, then)
         self.scratches = [self.product, self.copy]
-        self.target_picture = values.gradient_pictures[source.value] if needed else None
 
     def bind(self) -> None:
         if self.own:
@@ -133,23 +137,39 @@ class Backward:
             yield from self.own.collected(gradient)
         if self.correlation is None:
             return
+        kernels, product = None, self._product
         if self.needed:
             yield from self.matrix.filled(weight.transpose(2, 3))
-        kernels = self.matrix.kernels if self.needed else None
-        product = self.product.tensor
+            kernels = self.matrix.kernels
         if self.own:
             assert kernels is not None
-            yield from self.correlation.multiplied(kernels, product, finish=self._finish(put))
+            assert product is not None
+            yield from self.correlation.multiplied(
+                kernels, product, finish=self._finish(put), passing=self.passing,
+                add=self.at_once and put == "add_",
+            )  # fmt: skip
         else:
             for first in range(0, self.x.shape[0], self.pictures):
-                yield from self._part(first, kernels, put)
+                yield from self._part(first, kernels, product, put)
             yield from self.matrix.collected(gradient.transpose(2, 3))
-        if self.target_picture and not self.passing:
-            target = self.target_picture.inside
-            for part, (rows, columns) in self.correlation.phases(product):
-                yield partial(getattr(target[:, rows, columns], put), part)
+        if self.target_picture is None or product is None or self.passing:
+            return
+        if self.at_once:
+            yield self.target_picture.clear_border
+            return
+        target = self.target_picture.inside
+        for part, (rows, columns) in self.correlation.phases(product):
+            yield partial(getattr(target[:, rows, columns], put), part)
 
-    def _part(self, first: int, kernels: Tensor | None, put: str) -> Iterator[Call]:
+    @property
+    def _product(self) -> Tensor | None:
+        """Where products go; nowhere if the gradient of the input is not wanted."""
+        assert self.correlation is not None
+        if self.target_picture is not None and self.at_once:
+            return self.correlation.place_in(self.target_picture)
+        return self.product.tensor if self.product else None
+
+    def _part(self, first: int, kernels: Tensor | None, product: Tensor | None, put: str) -> Iterator[Call]:
         """Of the pictures from `first` on, as many as there are sums of at a time."""
         assert self.correlation is not None
         last = first + self.pictures
@@ -163,8 +183,8 @@ class Backward:
                 yield partial(pixels.view(whole.shape).copy_, whole)
                 whole = None
         yield from self.correlation.collected(
-            pixels, self.matrix.gradient, kernels, self.product.tensor, self._finish(put, first), whole,
-            more=first > 0,
+            pixels, self.matrix.gradient, kernels, product, self._finish(put, first), whole,
+            more=first > 0, passing=self.passing, add=self.at_once and put == "add_",
         )  # fmt: skip
 
     def _finish(self, put: str, first: int = 0) -> Finish | None:

@@ -6,12 +6,13 @@ pictures.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TILE", "Tile", "tiles"]
+__all__ = ["TILE", "Tile", "evenly", "tiles"]
 
 TILE = 3 * 2**20
 """Bytes of a tile; more does not stay in a core's cache, much less pays for too many calls."""
@@ -44,6 +45,13 @@ def tiles(n: int, height: int, row_bytes: int, *, whole: bool = False) -> list[T
     if whole or rows >= n * height:
         return [Tile(0, n, 0, height)]
     if rows >= height:
-        step = rows // height
-        return [Tile(i, min(i + step, n), 0, height) for i in range(0, n, step)]
-    return [Tile(i, i + 1, j, min(j + rows, height)) for i in range(n) for j in range(0, height, rows)]
+        parts = evenly(n, rows // height)
+        return [Tile(first, last, 0, height) for first, last in parts]
+    return [Tile(i, i + 1, top, bottom) for i in range(n) for top, bottom in evenly(height, rows)]
+
+
+def evenly(count: int, most: int) -> list[tuple[int, int]]:
+    """Ranges of `most`, or a quarter more, as equal as can be: a short one at the end is calls for little."""
+    parts = max(1, ceil(count / most - 1 / 4))
+    step = -(-count // parts)
+    return [(start, min(start + step, count)) for start in range(0, count, step)]
