@@ -311,8 +311,8 @@ class Correlation:
 
         Windows that are copied serve both before they are given up. Shifted ones need `pixels` as a matrix of
         the same pitch, whose border is zero, so that what stands there counts nothing. `finish`, `passing`
-        and `add` are those of `multiplied`. Where `whole` is given, (N, H, W, C), its tiles are copied to `pixels` one by one.
-        With `more`, what stands in `gradient` is kept, and these are added.
+        and `add` are those of `multiplied`. Where `whole` is given, (N, H, W, C), its tiles are copied to
+        `pixels` one by one. With `more`, what stands in `gradient` is kept, and these are added.
         """
         if not self.shifted:
             for index, (tile, (columns, fill, rows)) in enumerate(zip(self.tiles, self._parts, strict=True)):
