@@ -150,26 +150,29 @@ class ConvKernel(Kernel):
         if self.bound_to is not weight:
             self.bound_to = weight
             with torch.inference_mode(False):  # what is made in that mode cannot be changed outside it
-                self.forward_calls = list(self._forward_calls(weight, bias))
-        for call in self.forward_calls:
+                self.filling = list(self._filling(weight, bias))
+                self.forward_calls = list(self._forward_calls(bias))
+        calls = self.forward_calls if self.values.settled else self.filling + self.forward_calls
+        for call in calls:
             call()
-        return self.forward_calls
+        return calls
 
-    def _forward_calls(self, weight: Tensor, bias: Tensor | None) -> Iterator[Call]:
-        op, parts = self.op, list(self._parts(weight))
-        total: Tensor | None = None  # (N, H, W, O), of the sources so far
-        for index, (part, forward) in enumerate(zip(parts, self.forwards, strict=True)):
-            correlation, product = forward.correlation, forward.product
+    def _filling(self, weight: Tensor, bias: Tensor | None) -> Iterator[Call]:
+        """Puts the parameters where they are multiplied from, and added from."""
+        for part, forward in zip(self._parts(weight), self.forwards, strict=True):
             yield from forward.matrix.filled(part)
-            added = None
-            if index == 0:
-                added = bias if self.bias is None else self.bias.view(-1)
-                if self.bias is not None and bias is not None:
-                    yield partial(self.bias[..., : op.shape[1]].copy_, bias)
-            last = index == len(parts) - 1
+        if self.bias is not None and bias is not None:
+            yield partial(self.bias[..., : self.op.shape[1]].copy_, bias)
+
+    def _forward_calls(self, bias: Tensor | None) -> Iterator[Call]:
+        added = bias if self.bias is None else self.bias.view(-1)
+        total: Tensor | None = None  # (N, H, W, O), of the sources so far
+        for index, forward in enumerate(self.forwards):
+            correlation, product = forward.correlation, forward.product
+            last = index == len(self.forwards) - 1
             finish = partial(self._finished, total) if last and correlation.scale == 1 else None
             yield from correlation.multiplied(
-                forward.matrix.kernels, product, added, finish, passing=forward.passing
+                forward.matrix.kernels, product, None if index else added, finish, passing=forward.passing
             )
             if finish:
                 return
@@ -236,6 +239,7 @@ class ConvKernel(Kernel):
         calls = [] if self.op.name in self.values.joined else list(self.activation_calls)
         calls += self.first_calls
         for part in self.backwards:
+            calls += [] if self.values.settled else part.filling
             calls += part.calls[part.target is not None and self.values.first(part.target)]
         for call in calls:
             call()

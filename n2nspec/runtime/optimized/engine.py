@@ -228,11 +228,12 @@ class OptimizedEngine:
         buffers that changed."""
         sizes, recompute = self.course(tuple(x.shape))
         if len(sizes) == 1:
-            return self._pass(tensors, x, target, loss, mode, gradients, weight, recompute)
+            return self._pass(tensors, x, target, loss, mode, gradients, weight, recompute, None)[:2]
         values = []
+        last: Instance | None = None
         for part, wanted, share in grouped(x, target, sizes, loss):
-            value, changed = self._pass(
-                tensors, part, wanted, loss, mode, gradients, weight * share, recompute
+            value, changed, last = self._pass(
+                tensors, part, wanted, loss, mode, gradients, weight * share, recompute, last
             )
             values.append(value * share)
         return torch.stack(values).sum(), changed
@@ -254,17 +255,21 @@ class OptimizedEngine:
 
     def _pass(
         self, tensors: Tensors, x: Tensor, target: Tensor, loss: LossSpec, mode: Mode, gradients: Tensors,
-        weight: float, recompute: Recomputation | None,
-    ) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:  # fmt: skip
-        """`step`, on pictures that pass through at a time."""
+        weight: float, recompute: Recomputation | None, last: Instance | None,
+    ) -> tuple[Tensor, dict[str, dict[str, Tensor]], Instance]:  # fmt: skip
+        """`step`, on pictures that pass through at a time; also what they passed through.
+
+        Args:
+            last: what others of the same step passed through before.
+        """
         shape = tuple(x.shape)
         instance = self._take(shape, backward=True, input_gradient=False, recompute=recompute)
-        y = instance.forward(tensors, x, mode)
+        y = instance.forward(tensors, x, mode, settled=instance is last)
         changed = instance.changed
         value = begin_backward(instance, y, target, loss, weight)
         instance.backward(tensors, gradients)
         self._give_back(instance, shape, backward=True, input_gradient=False, recompute=recompute)
-        return value, changed
+        return value, changed, instance
 
 
 def grouped(

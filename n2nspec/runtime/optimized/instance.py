@@ -106,7 +106,8 @@ class Instance:
         self.changed: dict[str, dict[str, Tensor]] = {}
         """The buffers of layers that the newest forward pass changed, by node."""
         self._pass: _Pass | None = None
-        self._forward = self._backward = _Record()
+        self._forward, self._backward = [_Record(), _Record()], [_Record(), _Record()]
+        """Of passes with new parameters, and with those of the pass before."""
         self._written: set[str] = set()
         """The values that the recorded backward pass has made gradients of."""
         self.buffers.allocate()
@@ -151,13 +152,17 @@ class Instance:
         ]
         return tuple(found)
 
-    def forward(self, tensors: Tensors, x: Tensor, mode: Mode) -> Tensor:
-        """The output, in a buffer that the next call overwrites."""
+    def forward(self, tensors: Tensors, x: Tensor, mode: Mode, *, settled: bool = False) -> Tensor:
+        """The output, in a buffer that the next call overwrites.
+
+        If `settled`, parameters are what they were in the last pass, forward and backward.
+        """
         self.values.forget()
+        self.values.settled = settled
         self._clear(0)
         self.values.put(self.program.input_name, x)
-        if not self._forward.repeat(tensors):
-            self._forward = self._run_forward(tensors, x, mode)
+        if not self._forward[settled].repeat(tensors):
+            self._forward[settled] = self._run_forward(tensors, x, mode)
             self.changed = self._changes()
         return self.values.nchw(self.program.output)
 
@@ -195,10 +200,10 @@ class Instance:
         """Adds to the parameters' gradients, once the output's stands in its place."""
         values = self.values
         begin = tensors, gradients, frozenset(values.written), frozenset(values.joined)
-        if self._backward.repeat(*begin):
+        if self._backward[values.settled].repeat(*begin):
             values.written |= self._written
             return
-        self._backward = self._run_backward(_Record(*begin), tensors, gradients)
+        self._backward[values.settled] = self._run_backward(_Record(*begin), tensors, gradients)
         self._written = set(values.written)
 
     def _run_backward(self, record: _Record, tensors: Tensors, gradients: Tensors) -> _Record:

@@ -43,6 +43,8 @@ class Values:
         self.written: set[str] = set()
         self.joined: set[str] = set()
         """Those whose gradient is that before the activation already."""
+        self.settled = False
+        """Whether parameters are still what they were in the pass before, of the same kind."""
 
     def nchw(self, name: str) -> Tensor:
         """A value as layers expect it."""

@@ -123,13 +123,12 @@ class Backward:
         """Makes the calls for these weights, (kH, kW, C, O), and their gradients.
 
         Those at 1 are for the first gradient of the input, which is written, those at 0 for others, which are
-        added.
+        added. `filling` comes before, where weights have changed.
         """
-        self.calls = [list(self._calls(weight, gradient, matrix_of_gy, put)) for put in ("add_", "copy_")]
+        self.filling = list(self.matrix.filled(weight.transpose(2, 3))) if self.needed else []
+        self.calls = [list(self._calls(gradient, matrix_of_gy, put)) for put in ("add_", "copy_")]
 
-    def _calls(
-        self, weight: Tensor, gradient: Tensor, matrix_of_gy: Tensor | None, put: str
-    ) -> Iterator[Call]:
+    def _calls(self, gradient: Tensor, matrix_of_gy: Tensor | None, put: str) -> Iterator[Call]:
         if self.own:
             assert matrix_of_gy is not None
             forward, gy = self.forward.correlation, self.gradient
@@ -137,10 +136,7 @@ class Backward:
             yield from self.own.collected(gradient)
         if self.correlation is None:
             return
-        kernels, product = None, self._product
-        if self.needed:
-            yield from self.matrix.filled(weight.transpose(2, 3))
-            kernels = self.matrix.kernels
+        kernels, product = self.matrix.kernels if self.needed else None, self._product
         if self.own:
             assert kernels is not None
             assert product is not None
