@@ -12,12 +12,14 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from n2nspec._lazy import torch
+from n2nspec.compiler.correlation import AxisMap
 from n2nspec.compiler.program import Activation, ConvOp, LayerOp, PoolOp, Program, Source
 from n2nspec.layers._base import Mode, Needs, run
 from n2nspec.runtime.compiled.correlate import Correlation
 from n2nspec.runtime.compiled.gather import Gathering
 from n2nspec.runtime.compiled.layout import NARROW, interleave, settled
 from n2nspec.runtime.compiled.precision import Precision
+from n2nspec.runtime.compiled.winograd import Winograd
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -116,8 +118,8 @@ class Convolution:
         self.op, self.needs, self.kept, self.precision = op, needs, kept, precision
         self.result = precision.full if op.name == program.output else precision.low
         out = op.shape[2], op.shape[3]
-        self.forwards: list[Correlation | Gathering] = []
-        self.adjoints: list[Correlation | Gathering] = []
+        self.forwards: list[Correlation | Gathering | Winograd] = []
+        self.adjoints: list[Correlation | Gathering | Winograd] = []
         self.from_input: list[bool] = []
         self.narrow = len(op.sources) == 1 and op.shape[1] < NARROW
         self.gathers = len(program.readers[op.name]) > 1  # the gradient is a sum, too long to do it twice
@@ -126,16 +128,12 @@ class Convolution:
             adjoint = source.maps[0].adjoint(), source.maps[1].adjoint()
             self.from_input.append(multiplies_windows(source, needed))
             n, size = op.shape[0], (height, width)
+            sizes = source.channels, op.shape[1]
             self.forwards.append(
-                Gathering(maps=source.maps, size=size, out=out, pictures=n, kernel=kernel, low=precision.low)
-                if Gathering.suits(source.maps, kernel, n * height * width * op.shape[1], precision.low)
-                else Correlation.make(source.maps, size, out, n, source.channels, kernel, precision, place)
+                _way(source.maps, size, out, n, sizes, kernel, precision, place, gather=True)
             )
             self.adjoints.append(
-                Gathering(maps=adjoint, size=out, out=size, pictures=n, kernel=kernel, low=precision.low)
-                if self.from_input[-1]
-                and Gathering.suits(adjoint, kernel, n * prod(out) * source.channels, precision.low)
-                else Correlation.make(adjoint, out, size, n, op.shape[1], kernel, precision, place)
+                _way(adjoint, out, size, n, sizes[::-1], kernel, precision, place, gather=self.from_input[-1])
             )
 
     def _weight(self, weights: Named) -> list[Tensor]:
@@ -156,10 +154,10 @@ class Convolution:
         if isinstance(first, Gathering) and self.narrow:
             y = settled(first.pixels(products[0], lambda part: _plus(part, bias)).contiguous())
             y = _activate(activation, y)
-        elif isinstance(first, Gathering) and not rest:
+        elif isinstance(first, Gathering | Winograd) and not rest:
             y = first.pixels(products[0], lambda part: _activate(activation, _plus(part, bias)))
         else:
-            if not rest and activation == SIGMOID:
+            if not rest and activation == SIGMOID and isinstance(first, Correlation):
                 # before the phases are put in their places: rows of few channels make poor use of vectors
                 phases = products[0].shape[1] // self.op.shape[1]
                 products = [_activate(activation, _plus(products[0], bias, phases))]
@@ -196,12 +194,12 @@ class Convolution:
         for needed, from_input, forward, adjoint, x, windows, w in rows:
             flipped, product = w.transpose(2, 3), None
             if from_input:
-                assert isinstance(forward, Correlation)
+                assert not isinstance(forward, Gathering)
                 gws.append(forward.gradient(windows, gy.to(low).reshape(n * height * width, outputs)))
                 if needed:
                     product = adjoint.product(adjoint.columns(gy), flipped)
             else:
-                assert isinstance(adjoint, Correlation)
+                assert not isinstance(adjoint, Gathering)
                 pixels = x.to(low).reshape(n * x.shape[1] * x.shape[2], x.shape[3])
                 columns_of_gy = adjoint.columns(gy)
                 if needed:
@@ -218,6 +216,22 @@ class Convolution:
             sums = rows_of_gy.sum(0, dtype=full).view(1, 1, width, outputs) if self.narrow else gy
             gradients["bias"] = sums.sum((0, 1, 2), dtype=full)
         return gxs, gradients
+
+
+def _way(
+    maps: tuple[AxisMap, AxisMap], size: tuple[int, int], out: tuple[int, int], pictures: int,
+    channels: tuple[int, int], kernel: tuple[int, int], precision: Precision, place: device, *, gather: bool,
+) -> Correlation | Gathering | Winograd:  # fmt: skip
+    """How pictures of `size` are correlated; `channels`: theirs, and those of the result.
+
+    `gather`: whether nobody wants the gradient of the kernel from here.
+    """
+    given, made = channels
+    if Winograd.suits(maps, given, made, precision, place):
+        return Winograd.make(maps, size, out, pictures, precision, place)
+    if gather and Gathering.suits(maps, kernel, pictures * prod(size) * made, precision.low):
+        return Gathering(maps=maps, size=size, out=out, pictures=pictures, kernel=kernel, low=precision.low)
+    return Correlation.make(maps, size, out, pictures, given, kernel, precision, place)
 
 
 def _plus(x: Tensor, bias: Tensor | None, phases: int = 1) -> Tensor:
