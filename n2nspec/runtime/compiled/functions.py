@@ -227,7 +227,7 @@ def _way(
     `gather`: whether nobody wants the gradient of the kernel from here.
     """
     given, made = channels
-    if Winograd.suits(maps, given, made, precision, place):
+    if Winograd.suits(maps, pictures * prod(out), given, made, precision, place):
         return Winograd.make(maps, size, out, pictures, precision, place)
     if gather and Gathering.suits(maps, kernel, pictures * prod(size) * made, precision.low):
         return Gathering(maps=maps, size=size, out=out, pictures=pictures, kernel=kernel, low=precision.low)

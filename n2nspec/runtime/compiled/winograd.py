@@ -25,8 +25,10 @@ from n2nspec.runtime.compiled.precision import Precision
 if TYPE_CHECKING:
     from torch import Tensor, device
 
-__all__ = ["LEAST", "Winograd"]
+__all__ = ["LARGEST", "LEAST", "Winograd"]
 
+LARGEST = 2**23
+"""Bytes of transformed pictures up to which what is saved is worth their memory."""
 LEAST = 16
 """Channels and outputs from which on products cost more than transforms."""
 KERNELS = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]]
@@ -48,14 +50,19 @@ class Winograd:
 
     @staticmethod
     def suits(
-        maps: tuple[AxisMap, AxisMap], channels: int, outputs: int, precision: Precision, place: device
-    ) -> bool:
-        """Whether it can be done, and is worth while: on a CPU, and not where sums would be rounded."""
+        maps: tuple[AxisMap, AxisMap], pixels: int, channels: int, outputs: int, precision: Precision,
+        place: device,
+    ) -> bool:  # fmt: skip
+        """Whether it can be done, and is worth while: on a CPU, and not where sums would be rounded.
+
+        `pixels`: of all pictures of the result.
+        """
         plain = all(
             m.length == 3 and m.stride == m.scale == m.dilation == 1 and (m.plain or m.turned) for m in maps
         )
+        few = 4 * pixels * max(channels, outputs) * precision.full.itemsize <= LARGEST
         many = min(channels, outputs) >= LEAST
-        return plain and many and not precision.mixed and place.type in ("cpu", "meta")
+        return plain and few and many and not precision.mixed and place.type in ("cpu", "meta")
 
     @classmethod
     def make(
