@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGE", "Window", "gradient", "product", "product_and_gradient"]
 
-LARGE = 16 * 2**20
+LARGE = 4 * 2**20
 """Bytes of windows from which on tiles pay. Memory that large comes anew from the system at each request."""
 TILE = 2**20
 """Bytes of windows at a time."""
