@@ -32,6 +32,8 @@ SHORT = 64
 fast as one for all: its inner loops go along the picture instead."""
 MANY = 512
 """Windows that are worth more calls."""
+SLACK = 1 / 4
+"""Tiles of shifted pixels take little memory, so may be so much larger to be fewer."""
 WOVEN = 32
 """Bytes of a pixel up to which one call that puts all phases in their places beats one a phase."""
 WIDEST = 16
@@ -165,7 +167,7 @@ class Correlation:
             self.pitch = picture.storage_shape[1:3]
             pixel = (picture.stored + self.scale * outputs) * buffers.dtype.itemsize * 3
             self.tile = max(64, TILE // pixel)
-            self.tiles = tiles(n, self.count[0], self.pitch[1] * pixel)
+            self.tiles = tiles(n, self.count[0], self.pitch[1] * pixel, slack=SLACK)
         else:
             self.pitch = self.count
             self.depth = prod(self.lengths) * picture.stored
@@ -332,7 +334,7 @@ class Correlation:
             block = gradient[:, place * stored : (place + 1) * stored]
             shift = offset - self._origin
             first, last = max(0, -shift), min(len(pixels), len(padded) - shift)
-            for index, (start, stop) in enumerate(evenly(last - first, self.tile)):
+            for index, (start, stop) in enumerate(evenly(last - first, self.tile, SLACK)):
                 start, stop = start + first, stop + first
                 yield partial(
                     block.addmm_, pixels[start:stop].t(), padded[start + shift : stop + shift],

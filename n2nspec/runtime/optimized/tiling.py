@@ -35,23 +35,25 @@ class Tile(NamedTuple):
         return x[self.first : self.last, self.top : self.bottom]
 
 
-def tiles(n: int, height: int, row_bytes: int, *, whole: bool = False) -> list[Tile]:
-    """Those of `n` pictures of `height` rows, in order; a single one if `whole`.
+def tiles(n: int, height: int, row_bytes: int, *, slack: float = 0.0) -> list[Tile]:
+    """Those of `n` pictures of `height` rows, in order.
 
     Args:
         row_bytes: of all that is read and written for a row.
+        slack: the part of a tile's bytes by which one may be larger.
     """
     rows = max(1, TILE // max(1, row_bytes))
-    if whole or rows >= n * height:
+    if rows >= n * height:
         return [Tile(0, n, 0, height)]
     if rows >= height:
-        parts = evenly(n, rows // height)
-        return [Tile(first, last, 0, height) for first, last in parts]
-    return [Tile(i, i + 1, top, bottom) for i in range(n) for top, bottom in evenly(height, rows)]
+        return [Tile(first, last, 0, height) for first, last in evenly(n, rows // height)]
+    parts = evenly(height, rows, slack)
+    return [Tile(i, i + 1, top, bottom) for i in range(n) for top, bottom in parts]
 
 
-def evenly(count: int, most: int) -> list[tuple[int, int]]:
-    """Ranges of `most`, or a quarter more, as equal as can be: a short one at the end is calls for little."""
-    parts = max(1, ceil(count / most - 1 / 4))
+def evenly(count: int, most: int, slack: float = 0.0) -> list[tuple[int, int]]:
+    """Ranges of at most `most`, or `slack` more, as equal as can be: a short one at the end is many calls for
+    little."""
+    parts = max(1, ceil(count / most - slack))
     step = -(-count // parts)
     return [(start, min(start + step, count)) for start in range(0, count, step)]
