@@ -152,7 +152,7 @@ def test_pictures_that_begin_within_their_memory(
     fields: dict[str, int], tile: int, plain: Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One channel without margins is read where it lies."""
-    monkeypatch.setattr("n2nspec.runtime.compiled.correlate.LARGE", tile)
+    monkeypatch.setattr("n2nspec.runtime.compiled.tiles.LARGE", tile)
     layers = [conv("a", padding=0, **fields), conv("b")]
     ours, theirs = both(analyse(load(document(layers, input={"x": ["N", 1, "H", "W"]}))))
     x = pictures((5, 1, 9, 8))[2:]

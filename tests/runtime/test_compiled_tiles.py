@@ -17,7 +17,7 @@ from test_compiled import ANY_LAYER, FAST, agree_on_steps, both, uncompiled
 
 from n2nspec.graph import analyse
 from n2nspec.oracle.compare import difference
-from n2nspec.runtime.compiled import correlate, gather, tiles
+from n2nspec.runtime.compiled import tiles
 from n2nspec.runtime.compiled.tiles import Window
 from n2nspec.spec import load
 
@@ -26,7 +26,7 @@ WINDOW = Window(count=(3, 4), lengths=(3, 2), stride=(1, 1), dilation=(2, 1), be
 
 def all_are_large(shifted: int = 1) -> Any:
     """Every window counts as too many; tiles of a line or two."""
-    return mock.patch.multiple(tiles, TILE=600, SHIFTED=shifted), mock.patch.object(correlate, "LARGE", 0)
+    return mock.patch.multiple(tiles, TILE=600, SHIFTED=shifted, LARGE=0)
 
 
 @pytest.mark.parametrize("shifted", [1, 99])
@@ -61,8 +61,7 @@ def test_a_window_survives_as_numbers() -> None:
 @given(ANY_LAYER)
 def test_random_networks_in_tiles_agree_with_the_reference(network: Network) -> None:
     graph = analyse(load(network.document))
-    tiny, large = all_are_large()
-    with uncompiled(), tiny, large, mock.patch.object(gather, "LARGE", 0):
+    with uncompiled(), all_are_large():
         ours, theirs = both(graph)
         assume(not ours.warnings)
         agree_on_steps(ours, theirs, pictures(network.input_shape))
@@ -72,8 +71,7 @@ def test_random_networks_in_tiles_agree_with_the_reference(network: Network) -> 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", ["n2n", "unet_small"])
 def test_our_specs_in_tiles_agree_with_the_reference(name: str, dtype: torch.dtype) -> None:
-    tiny, large = all_are_large(shifted=4)
-    with uncompiled(), tiny, large:
+    with uncompiled(), all_are_large(shifted=4):
         agree_on_steps(*both(spec_graph(name), dtype), pictures(SPECS[name], 3, dtype))
 
 

@@ -64,10 +64,9 @@ def test_our_specs_are_near_full_precision(name: str, plain: Any) -> None:
 
 @pytest.mark.parametrize("large", [False, True])
 def test_a_u_net_is_near_full_precision_and_in_tiles_too(large: bool, plain: Any) -> None:
-    first, second = all_are_large()
     graph = analyse(load(document(U_NET)))
     if large:
-        with first, second:
+        with all_are_large():
             assert 1e-5 < far(graph, (2, 2, 8, 8)) < 16 * ROUNDING
     else:
         assert 1e-5 < far(graph, (2, 2, 8, 8)) < 16 * ROUNDING

@@ -15,7 +15,7 @@ from n2nspec.compiler.correlation import AxisMap, Grid, spread
 from n2nspec.runtime.compiled import tiles
 from n2nspec.runtime.compiled.layout import NARROW, interleave, padded, settled
 from n2nspec.runtime.compiled.precision import Precision
-from n2nspec.runtime.compiled.tiles import LARGE, Window
+from n2nspec.runtime.compiled.tiles import Window, large
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -67,7 +67,7 @@ class Correlation:
         return cls(
             maps=maps, size=size, out=out, channels=channels, kernel=kernel, grids=(rows, columns),
             widths=widths, pictures=pictures, precision=precision,
-            tiled=place.type in TILING and depth > 1 and windows > LARGE,
+            tiled=place.type in TILING and depth > 1 and windows > large(precision.low),
             spread=None if own else torch.tensor(spread(maps, kernel), dtype=precision.full, device=place),
         )  # fmt: skip
 

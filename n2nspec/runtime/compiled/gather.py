@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from n2nspec._lazy import torch
 from n2nspec.compiler.correlation import AxisMap
 from n2nspec.runtime.compiled.layout import NARROW, interleave, settled
-from n2nspec.runtime.compiled.tiles import LARGE
+from n2nspec.runtime.compiled.tiles import large
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype
@@ -46,7 +46,7 @@ class Gathering:
         phases, taps = maps[0].scale * maps[1].scale, kernel[0] * kernel[1]
         if not maps[0].stride == maps[1].stride == 1 < phases:
             return False
-        return taps <= MOST_TAPS and numbers * taps * kind.itemsize <= LARGE
+        return taps <= MOST_TAPS and numbers * taps * kind.itemsize <= large(kind)
 
     def columns(self, x: Tensor) -> Tensor:
         """The pixels as a matrix, (N·H·W, C)."""

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from n2nspec._lazy import torch
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, dtype
 
-__all__ = ["LARGE", "Window", "gradient", "product", "product_and_gradient"]
+__all__ = ["Window", "gradient", "large", "product", "product_and_gradient"]
 
 LARGE = 4 * 2**20
 """Bytes of windows from which on tiles pay. Memory that large comes anew from the system at each request."""
@@ -71,6 +71,11 @@ class Window:
     def rows(self, padded: Tensor) -> tuple[int, int]:
         """As how many rows and columns `product` gives each picture."""
         return (padded.shape[1], padded.shape[2]) if self.shifts(padded) else self.count
+
+
+def large(kind: dtype) -> int:
+    """Bytes of windows from which on tiles pay; later in half precision, where pixels are never shifted."""
+    return LARGE * (4 if kind.itemsize < 4 else 1)
 
 
 def product(padded: Tensor, kernels: Tensor, window: Window) -> Tensor:
