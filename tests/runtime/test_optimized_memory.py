@@ -254,6 +254,12 @@ def test_tiles_are_all_rows_once(n: int, height: int, row_bytes: int, size: int,
     assert order == sorted(order)
 
 
+def test_of_nothing_there_are_no_parts() -> None:
+    assert tiling.evenly(0, 5) == tiling.evenly(-1, 5) == []
+    assert tiling.evenly(128, 63, 1 / 4) == [(0, 64), (64, 128)]
+    assert tiling.evenly(128, 63) == [(0, 43), (43, 86), (86, 128)]
+
+
 def test_large_pictures_keep_their_memory_while_others_of_their_size_follow() -> None:
     model = model_of(spec_graph("unet_small"), "optimized", torch.float32, training=False)
     engine = model._engine

@@ -52,8 +52,7 @@ def tiles(n: int, height: int, row_bytes: int, *, slack: float = 0.0) -> list[Ti
 
 
 def evenly(count: int, most: int, slack: float = 0.0) -> list[tuple[int, int]]:
-    """Ranges of at most `most`, or `slack` more, as equal as can be: a short one at the end is many calls for
-    little."""
+    """Ranges of at most `most`, or `slack` more, as equal as can be: a short one costs as many calls."""
     parts = max(1, ceil(count / most - slack))
-    step = -(-count // parts)
+    step = max(1, -(-count // parts))
     return [(start, min(start + step, count)) for start in range(0, count, step)]
