@@ -118,3 +118,15 @@ def test_our_specs_agree_with_the_reference(name: str, dtype: torch.dtype) -> No
     with uncompiled(), mock.patch.object(functions.Winograd, "make", wraps=Winograd.make) as made:
         agree_on_steps(*both(spec_graph(name), dtype), pictures(SPECS[name], 3, dtype))
     assert made.call_count
+
+
+def test_two_hundred_steps_agree() -> None:
+    with uncompiled():
+        ours, theirs = both(spec_graph("unet_small"))
+        for step in range(200):
+            x, target = pictures((2, 3, 8, 8), 2 * step), pictures((2, 3, 8, 8), 2 * step + 1)
+            assert ours.step(x, target) == pytest.approx(theirs.step(x, target), rel=1e-8, abs=0)
+    assert not ours.warnings
+    expected = theirs.state_dict()
+    for name, tensor in ours.state_dict().items():
+        assert difference(tensor, expected[name]).relative <= 1e-8

@@ -14,8 +14,9 @@ from n2nspec.runtime import Model
 from n2nspec.runtime.optimized.convolution import ConvKernel
 
 
-def test_two_hundred_steps_agree() -> None:
-    ours, theirs = both(spec_graph("n2n"))
+@pytest.mark.parametrize("name", ["n2n", "unet_small"])
+def test_two_hundred_steps_agree(name: str) -> None:
+    ours, theirs = both(spec_graph(name))
     for step in range(200):
         x, target = pictures((4, 3, 16, 16), 2 * step), pictures((4, 3, 16, 16), 2 * step + 1).sigmoid()
         assert ours.step(x, target) == pytest.approx(theirs.step(x, target), rel=1e-8, abs=0)
